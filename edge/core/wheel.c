@@ -42,14 +42,15 @@ static uint64_t tick_of(uint64_t at_us)
 	return at_us / TICK_US + (at_us % TICK_US != 0);
 }
 
-static void insert(struct wheel *wheel, struct wheel_timer *timer)
+/* earliest: the first tick that has not fired yet */
+static void insert(struct wheel *wheel, struct wheel_timer *timer, uint64_t earliest)
 {
 	uint64_t tick = tick_of(timer->at_us), distance;
 	struct wheel_timer **head;
 	unsigned level, index;
 
-	if (tick <= wheel->tick)
-		tick = wheel->tick + 1;
+	if (tick < earliest)
+		tick = earliest;
 	distance = tick - wheel->tick;
 	if (distance >> (LEVELS * SLOT_BITS)) {
 		distance = (1ull << (LEVELS * SLOT_BITS)) - 1;
@@ -87,7 +88,7 @@ void wheel_start(struct wheel *wheel, struct wheel_timer *timer, uint64_t at_us,
 	timer->at_us = at_us;
 	timer->handler = handler;
 	timer->arg = arg;
-	insert(wheel, timer);
+	insert(wheel, timer, wheel->tick + 1);
 }
 
 bool wheel_timer_is_pending(const struct wheel_timer *timer)
@@ -112,7 +113,7 @@ static void cascade(struct wheel *wheel, unsigned level, unsigned index)
 	take_slot(wheel, level, index, &list);
 	while ((timer = list)) {
 		wheel_stop(timer);
-		insert(wheel, timer);
+		insert(wheel, timer, wheel->tick); /* this tick fires next */
 	}
 }
 
@@ -124,7 +125,7 @@ static void fire(struct wheel *wheel, uint64_t now_us)
 	while ((timer = list)) {
 		wheel_stop(timer);
 		if (tick_of(timer->at_us) > wheel->tick)
-			insert(wheel, timer); /* from beyond the wheel's reach */
+			insert(wheel, timer, wheel->tick + 1); /* from beyond the wheel's reach */
 		else
 			timer->handler(now_us, timer->arg); /* may have freed the timer */
 	}
@@ -172,14 +173,13 @@ void wheel_advance(struct wheel *wheel, uint64_t now_us)
 			return;
 		}
 
-		wheel->tick = tick - 1;
+		wheel->tick = tick;
 		for (unsigned level = LEVELS - 1; level > 0; level--) {
 			unsigned shift = level * SLOT_BITS;
 
 			if (!(tick & ((1ull << shift) - 1)))
 				cascade(wheel, level, (unsigned)(tick >> shift) & SLOT_MASK);
 		}
-		wheel->tick = tick;
 		fire(wheel, now_us);
 	}
 }
