@@ -1,0 +1,31 @@
+/**
+ * @file auth.h  Digest authentication of a client (RFC 3261 22, RFC 7616): MD5, qop=auth
+ *
+ * Pure but for the random numbers that are passed in. Belongs to one exchange. The password is borrowed and never copied.
+ */
+#ifndef SIPEDGE_SIP_AUTH_H
+#define SIPEDGE_SIP_AUTH_H
+
+#include "edge/sip/compat.h"
+
+struct auth;
+
+int auth_alloc(struct auth **authp, const char *user, const char *password); /* user copied; password must outlive it */
+
+/* Takes the challenges of a 401 or 407. 0: try again with auth_print(). EACCES: these credentials were refused (a second
+   challenge of the same realm that is not stale): give up, never lock an account out. ENOTSUP: no challenge that we can answer. EBADMSG: broken. */
+int auth_challenge(struct auth *auth, const struct sip_msg *msg);
+
+struct auth_request {
+	const char *method;
+	const char *uri;
+	uint64_t cnonce; /* random */
+};
+
+/* Writes the Authorization and Proxy-Authorization header lines for the challenges taken so far; nonce count goes up. */
+int auth_print(struct mbuf *mb, struct auth *auth, const struct auth_request *req);
+
+const char *auth_algorithm(const struct auth *auth); /* of the last answer, "MD5"; NULL: none yet */
+uint32_t auth_rounds(const struct auth *auth);       /* challenges answered */
+
+#endif
