@@ -1,0 +1,40 @@
+# Sourced by quickstart and tests/run: children in process groups of their own, so that a signal is answered at once, Ctrl-C comes to
+# the script alone, and nothing that was started outlives it.
+
+job=
+services=()
+
+# Runs a command to its end and returns its status.
+job_run() {
+	setsid "$@" </dev/null &
+	job=$!
+	local rc=0
+	wait "$job" || rc=$?
+	job=
+	return $rc
+}
+
+# Starts a program that runs on, output to a file: service_start LOG COMMAND...; its pid is in $service. It is told to end if this
+# shell is killed.
+service_start() {
+	local log=$1
+	shift
+	setsid setpriv --pdeathsig TERM "$@" </dev/null >>"$log" 2>&1 &
+	service=$!
+	services=("$service" "${services[@]}")
+}
+
+# Ends what runs, the service that was started last first; each has 12 s before it is killed.
+jobs_end() {
+	local pid i
+	for pid in ${job:+"$job"} "${services[@]}"; do
+		kill -- "-$pid" 2>/dev/null || continue
+		for ((i = 0; i < 120; i++)); do
+			kill -0 -- "-$pid" 2>/dev/null || break
+			sleep 0.1
+		done
+		kill -KILL -- "-$pid" 2>/dev/null || true
+		wait "$pid" 2>/dev/null || true
+	done
+	job= services=()
+}
