@@ -6,6 +6,7 @@
 #ifndef SIPEDGE_CORE_ISSUE_H
 #define SIPEDGE_CORE_ISSUE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum { ISSUES_MAX = 100 }; /* the last one then says how many more there are */
@@ -20,9 +21,10 @@ struct issues;
 
 int issues_alloc(struct issues **issuesp); /* mem_deref() frees */
 void issues_add(struct issues *issues, const char *path, const char *code, const char *fmt, ...)
-        __attribute__((format(printf, 4, 5)));                         /* copies; code must be static */
-size_t issues_total(const struct issues *issues);                      /* how many were added */
-size_t issues_listed(const struct issues *issues);                     /* how many can be read: at most ISSUES_MAX */
+        __attribute__((format(printf, 4, 5)));     /* copies; code must be static */
+bool issues_is_full(const struct issues *issues);  /* further ones are only counted: no need to build their text */
+size_t issues_total(const struct issues *issues);  /* how many were added */
+size_t issues_listed(const struct issues *issues); /* how many can be read: at most ISSUES_MAX */
 const struct issue *issues_get(const struct issues *issues, size_t i); /* borrowed */
 
 #endif

@@ -57,6 +57,12 @@ void result_set_pl(struct result *r, enum column col, const struct pl *pl);
 void result_clear(struct result *r, enum column col);
 void result_add_response(struct result *r, double offset_ms, uint16_t code, const struct pl *reason);
 
+size_t result_responses_listed(const struct result *r); /* at most RESPONSES_MAX */
+
+/* The cell of any column, also of those that checks never set because they follow from the rest: name, description,
+   command, started, verdict, state, meaning, error_class. Borrowed from r. */
+struct cell result_get(const struct result *r, enum column col);
+
 /* quality of the table (OPC DA): 192 whenever the server answered, 12 when it did not, 8 when we could not try, 4 for a configuration error */
 uint32_t result_quality(const struct result *r);
 
