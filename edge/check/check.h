@@ -8,6 +8,7 @@
 #define SIPEDGE_CHECK_CHECK_H
 
 #include "edge/check/checker.h"
+#include "edge/sip/registration.h"
 
 struct device {
 	struct checker *checker;
