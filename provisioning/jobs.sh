@@ -1,12 +1,12 @@
 # Sourced by quickstart and tests/run: children in process groups of their own, so that a signal is answered at once, Ctrl-C comes to
-# the script alone, and nothing that was started outlives it.
+# the script alone, and nothing that was started outlives it. A child is told to end even when the script is killed outright.
 
 job=
 services=()
 
 # Runs a command to its end and returns its status.
 job_run() {
-	setsid "$@" </dev/null &
+	setsid setpriv --pdeathsig TERM "$@" </dev/null &
 	job=$!
 	local rc=0
 	wait "$job" || rc=$?
@@ -14,8 +14,7 @@ job_run() {
 	return $rc
 }
 
-# Starts a program that runs on, output to a file: service_start LOG COMMAND...; its pid is in $service. It is told to end if this
-# shell is killed.
+# Starts a program that runs on, output to a file: service_start LOG COMMAND...; its pid is in $service.
 service_start() {
 	local log=$1
 	shift

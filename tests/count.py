@@ -14,7 +14,7 @@ for case in ET.parse(sys.argv[1]).getroot().iter("testcase"):
     output = case.findtext("system-out") or ""
     if bad:
         inside = re.findall(r"^\[ +FAILED +\] ([A-Za-z]\w*)$", output, re.M)
-        print("FAILED", case.get("classname").replace(".", "/"), *(inside or [case.get("name")]), file=sys.stderr)
+        print("FAILED", case.get("classname").replace(".", "/"), *(dict.fromkeys(inside) or [case.get("name")]), file=sys.stderr)
     if not re.search(r"\[=+\] (?:\S+: )?Running \d+ test", output):
         failed += bad
         skip = not bad and (case.find("skipped") is not None or case.get("status") in ("notrun", "disabled"))
