@@ -12,7 +12,7 @@ RUN /src/provisioning/build --prefix /usr --destdir /out --strip
 FROM debian:${SUITE}-slim
 COPY provisioning/install-packages /tmp/
 RUN /tmp/install-packages run && rm -rf /tmp/install-packages /var/lib/apt/lists/* /var/cache/apt/* \
-	&& useradd --system --uid 10001 --home-dir /var/lib/sipedge --shell /usr/sbin/nologin sipedge \
+	&& useradd --uid 10001 --no-create-home --home-dir /var/lib/sipedge --shell /usr/sbin/nologin sipedge \
 	&& install -d -o sipedge -g sipedge -m 0700 /var/lib/sipedge
 COPY --from=build /out/usr /usr
 USER sipedge
