@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include "proto/field.h"
 #include "proto/json.h"
 #include "proto/utf8.h"
 
@@ -173,41 +174,6 @@ static void print_value(struct writer *w, const ProtobufCFieldDescriptor *field,
 	}
 }
 
-static size_t size_of(ProtobufCType type)
-{
-	switch (type) {
-
-	case PROTOBUF_C_TYPE_INT32:
-	case PROTOBUF_C_TYPE_SINT32:
-	case PROTOBUF_C_TYPE_SFIXED32:
-	case PROTOBUF_C_TYPE_UINT32:
-	case PROTOBUF_C_TYPE_FIXED32:
-	case PROTOBUF_C_TYPE_FLOAT:
-	case PROTOBUF_C_TYPE_ENUM:
-		return 4;
-
-	case PROTOBUF_C_TYPE_INT64:
-	case PROTOBUF_C_TYPE_SINT64:
-	case PROTOBUF_C_TYPE_SFIXED64:
-	case PROTOBUF_C_TYPE_UINT64:
-	case PROTOBUF_C_TYPE_FIXED64:
-	case PROTOBUF_C_TYPE_DOUBLE:
-		return 8;
-
-	case PROTOBUF_C_TYPE_BOOL:
-		return sizeof(protobuf_c_boolean);
-
-	case PROTOBUF_C_TYPE_BYTES:
-		return sizeof(ProtobufCBinaryData);
-
-	case PROTOBUF_C_TYPE_STRING:
-	case PROTOBUF_C_TYPE_MESSAGE:
-		break;
-	}
-
-	return sizeof(void *);
-}
-
 /* A scalar without presence is absent when it has its default value. -0.0 is not 0. */
 static bool is_default(const ProtobufCFieldDescriptor *field, const void *p)
 {
@@ -220,7 +186,7 @@ static bool is_default(const ProtobufCFieldDescriptor *field, const void *p)
 	if (field->type == PROTOBUF_C_TYPE_MESSAGE)
 		return !*(const ProtobufCMessage *const *)p;
 
-	return !memcmp(p, zero, size_of(field->type));
+	return !memcmp(p, zero, field_size(field->type));
 }
 
 static bool is_present(const ProtobufCMessage *msg, const ProtobufCFieldDescriptor *field)
@@ -268,7 +234,7 @@ static void print_list(struct writer *w, const ProtobufCFieldDescriptor *field, 
 		if (i)
 			putc(',', w->f);
 		print_break(w);
-		print_value(w, field, items + i * size_of(field->type));
+		print_value(w, field, items + i * field_size(field->type));
 	}
 	w->depth--;
 	print_break(w);
