@@ -83,7 +83,7 @@ static void print_double(FILE *f, double v)
 	do {
 		snprintf(text, sizeof(text), "%.*g", digits, v);
 		back = strtod(text, NULL);
-	} while (memcmp(&back, &v, sizeof(v)) && digits++ < 17);
+	} while (back != v && digits++ < 17);
 
 	fputs(text, f);
 }
@@ -102,7 +102,7 @@ static void print_float(FILE *f, float v)
 	do {
 		snprintf(text, sizeof(text), "%.*g", digits, (double)v);
 		back = strtof(text, NULL);
-	} while (memcmp(&back, &v, sizeof(v)) && digits++ < 9);
+	} while (back != v && digits++ < 9);
 
 	fputs(text, f);
 }
