@@ -295,7 +295,7 @@ static size_t distance(const char *a, const char *b)
 static void suggest(char *text, size_t size, const ProtobufCMessageDescriptor *desc, const char *name)
 {
 	const size_t limit = strlen(name) < 6 ? 1 : strlen(name) / 3;
-	const char *best = NULL;
+	const ProtobufCFieldDescriptor *best = NULL;
 	size_t least = limit + 1, n = 0, found = 0;
 
 	text[0] = '\0';
@@ -304,11 +304,11 @@ static void suggest(char *text, size_t size, const ProtobufCMessageDescriptor *d
 
 		if (d < least) {
 			least = d;
-			best = desc->fields[i].name;
+			best = &desc->fields[i];
 		}
 	}
 	if (best) {
-		snprintf(text, size, "; did you mean %s?", best);
+		snprintf(text, size, "; did you mean %s?", best->name);
 		return;
 	}
 
@@ -318,7 +318,7 @@ static void suggest(char *text, size_t size, const ProtobufCMessageDescriptor *d
 			        text + n, size - n, "%s%s", found++ ? " or " : "; did you mean ", desc->fields[i].name);
 	}
 	if (found && n + 1 < size)
-		strcpy(text + n, "?");
+		snprintf(text + n, size - n, "?");
 }
 
 /* A number as people write it, decimal or 0x; no leading zero, which is octal to some readers. */
