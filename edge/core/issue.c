@@ -7,7 +7,7 @@
 #include <string.h>
 #include <re.h>
 #include "edge/core/issue.h"
-#include "edge/core/utf8.h"
+#include "edge/core/text.h"
 
 enum {
 	MESSAGE_SIZE = 512,
@@ -49,7 +49,7 @@ static char *clean_dup(const char *text)
 	char buf[MESSAGE_SIZE];
 	char *copy = NULL;
 
-	utf8_clean(buf, sizeof(buf), text, strlen(text));
+	text_clean(buf, sizeof(buf), text, strlen(text));
 	return str_dup(&copy, buf) ? NULL : copy;
 }
 

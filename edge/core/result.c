@@ -8,7 +8,7 @@
 #include <re.h>
 #include "edge/core/result.h"
 #include "edge/core/sipcode.h"
-#include "edge/core/utf8.h"
+#include "edge/core/text.h"
 
 enum { TEXT_LEN_MAX = 1024 };
 
@@ -66,7 +66,7 @@ void result_set_double(struct result *r, enum column col, double value)
 static char *clean_dup(const char *p, size_t len)
 {
 	char buf[TEXT_LEN_MAX + 1];
-	size_t n = utf8_clean(buf, sizeof(buf), p, len);
+	size_t n = text_clean(buf, sizeof(buf), p, len);
 	char *copy = mem_alloc(n + 1, NULL);
 
 	if (copy)

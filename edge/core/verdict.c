@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "edge/core/sipcode.h"
-#include "edge/core/utf8.h"
+#include "edge/core/text.h"
 #include "edge/core/verdict.h"
 
 static const char *const verdicts[] = {
@@ -66,7 +66,7 @@ static void judge_error(struct verdict_output *out, enum verdict_error error, co
 		text = errors[error].text;
 	out->verdict = errors[error].verdict;
 	out->error = error;
-	(void)utf8_clean(out->text, sizeof(out->text), text, strlen(text));
+	(void)text_clean(out->text, sizeof(out->text), text, strlen(text));
 }
 
 static void judge_answer(struct verdict_output *out, const struct command *command, const struct verdict_input *in)
