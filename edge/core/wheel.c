@@ -19,6 +19,9 @@ enum {
 
 struct wheel {
 	uint64_t tick;                /* every tick up to this one has fired */
+	uint64_t watch_us;            /* a timer due before this wakes the sleeper */
+	wheel_earlier_h *earlierh;
+	void *earlier_arg;
 	uint64_t used[LEVELS][WORDS]; /* which slots may hold timers: cleared when found empty */
 	struct wheel_timer *slot[LEVELS][SLOTS];
 };
@@ -89,6 +92,18 @@ void wheel_start(struct wheel *wheel, struct wheel_timer *timer, uint64_t at_us,
 	timer->handler = handler;
 	timer->arg = arg;
 	insert(wheel, timer, wheel->tick + 1);
+
+	if (wheel->earlierh && at_us < wheel->watch_us) {
+		wheel->watch_us = at_us;
+		wheel->earlierh(at_us, wheel->earlier_arg);
+	}
+}
+
+void wheel_watch(struct wheel *wheel, uint64_t before_us, wheel_earlier_h *h, void *arg)
+{
+	wheel->watch_us = before_us;
+	wheel->earlierh = h;
+	wheel->earlier_arg = arg;
 }
 
 bool wheel_timer_is_pending(const struct wheel_timer *timer)

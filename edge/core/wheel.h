@@ -39,4 +39,9 @@ void wheel_advance(struct wheel *wheel, uint64_t now_us);
 /* When wheel_advance() is needed next; UINT64_MAX: nothing pending. May be early, never late. */
 uint64_t wheel_next(const struct wheel *wheel);
 
+/* For whoever sleeps until wheel_next(): h is called from inside wheel_start() when the timer is due before `before_us`,
+   which then becomes that timer's time. So nobody has to tell the sleeper about new timers. h NULL: no more calls. */
+typedef void(wheel_earlier_h)(uint64_t at_us, void *arg);
+void wheel_watch(struct wheel *wheel, uint64_t before_us, wheel_earlier_h *h, void *arg);
+
 #endif

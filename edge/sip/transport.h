@@ -31,16 +31,19 @@ typedef void(transport_recv_h)(const struct transport_rx *rx, void *arg);
 typedef void(transport_error_h)(struct flow *flow, const struct sa *dst, const uint8_t *payload, size_t len, int err,
         uint64_t now_us, void *arg);
 
-/* Handlers serve all flows. ENOMEM. mem_deref() frees; flows still referenced are closed and refuse with ENOTCONN. */
+/* Handlers serve all flows. ENOMEM. mem_deref() frees, never from inside a handler; flows still referenced are closed and
+   refuse with ENOTCONN. */
 int transport_alloc(struct sip_transport **tp, transport_recv_h *recvh, transport_error_h *errorh, void *arg);
 
 /* The UDP socket bound to `local` (address may be any, port may be 0: then one ephemeral socket is shared per address).
    The same local address and port give the same flow. EADDRINUSE, EADDRNOTAVAIL, EACCES, EMFILE ... */
 int transport_udp(struct flow **flowp, struct sip_transport *t, const struct sa *local);
 
-/* A TCP connection. Returns at once; connh is called once, from the loop, with 0 or the errno, never from inside this call, never
+/* A TCP connection. Returns at once, with an errno when it can't even be tried; connh is called once, from the loop, with 0 or the errno, never from inside this call, never
    after the flow's last reference is gone. local: as for UDP; a fixed port is bound with SO_REUSEADDR. After an
-   established connection is lost transport_error_h is called with len 0. */
+   established connection is lost transport_error_h is called with len 0: ECONNRESET; EBADMSG when what came is no stream
+   of SIP messages or ended within one (transport_recv_h saw it before, with is_truncated). With a fixed local port the
+   connection is reset at its end, since TIME_WAIT would keep the port from the next check. */
 typedef void(transport_conn_h)(int err, struct flow *flow, uint64_t now_us, void *arg);
 int transport_connect(struct flow **flowp, struct sip_transport *t, const struct sa *local, const struct sa *remote,
         transport_conn_h *connh, void *arg);
@@ -49,6 +52,11 @@ int transport_connect(struct flow **flowp, struct sip_transport *t, const struct
 struct transport_listener;
 int transport_listen(struct transport_listener **lp, struct sip_transport *t, const struct sa *local);
 const struct sa *transport_listener_local(const struct transport_listener *l);
+
+/* Closes accepted connections on which nothing came for TRANSPORT_IDLE_US, and accepts again after descriptors had run
+   out. The stack calls it now and then. */
+enum { TRANSPORT_IDLE_US = 180 * 1000000, TRANSPORT_ACCEPTED_MAX = 1024 };
+void transport_sweep(struct sip_transport *t, uint64_t now_us);
 
 /* Holds a fixed local TCP port for an account, so that a taken port is seen when a document is applied, not at a check. EADDRINUSE ... */
 struct transport_port;
@@ -63,7 +71,10 @@ enum transport flow_proto(const struct flow *flow);
    dst has (asked from the kernel once per dst and kept for a while). */
 int flow_local(struct flow *flow, const struct sa *dst, struct sa *local);
 
-/* Tells whether this flow is a stream that was established and is not closed yet. UDP: true. */
+/* Tells whether this flow is a stream that was established and is not closed yet. UDP: true while its transport lives. */
 bool flow_is_open(const struct flow *flow);
+
+/* The peer of a stream has begun a message and owes the rest: at a timeout, an answer that is there but broken. UDP: false. */
+bool flow_has_partial(const struct flow *flow);
 
 #endif

@@ -161,6 +161,33 @@ static void test_wheel_random_timers_fire_once_and_in_order(void **state)
 	free(timers);
 }
 
+static uint64_t woken_at;
+
+static void woken_h(uint64_t at_us, void *arg)
+{
+	(void)arg;
+	woken_at = at_us;
+}
+
+static void test_wheel_wakes_the_sleeper_for_an_earlier_timer_only(void **state)
+{
+	struct wheel *wheel = new_wheel(SECOND);
+	struct wheel_timer a = {0}, b = {0};
+	(void)state;
+
+	wheel_watch(wheel, UINT64_MAX, woken_h, NULL);
+	wheel_start(wheel, &a, 3 * SECOND, count_h, NULL);
+	assert_true(woken_at == 3 * SECOND);
+	wheel_start(wheel, &b, 4 * SECOND, count_h, NULL);
+	assert_true(woken_at == 3 * SECOND);
+	wheel_start(wheel, &b, 2 * SECOND, count_h, NULL);
+	assert_true(woken_at == 2 * SECOND);
+	wheel_watch(wheel, 0, NULL, NULL);
+	wheel_start(wheel, &a, SECOND, count_h, NULL);
+	assert_true(woken_at == 2 * SECOND);
+	mem_deref(wheel);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -169,6 +196,7 @@ int main(void)
 	        cmocka_unit_test(test_wheel_handler_may_stop_a_timer_of_the_same_tick),
 	        cmocka_unit_test(test_wheel_handler_may_restart_its_timer),
 	        cmocka_unit_test(test_wheel_random_timers_fire_once_and_in_order),
+	        cmocka_unit_test(test_wheel_wakes_the_sleeper_for_an_earlier_timer_only),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
