@@ -2,7 +2,7 @@
  * @file message.h  SIP requests that we send, and a first look at what arrives
  *
  * Pure. Requests are written from parts that were checked for CR, LF and NUL when they were configured; responses are
- * parsed by libre (sip_msg_decode) once they are known to belong to a transaction.
+ * parsed by libre once they are known to belong to a transaction, behind bounds of our own (sip_message_decode).
  */
 #ifndef SIPEDGE_SIP_MESSAGE_H
 #define SIPEDGE_SIP_MESSAGE_H
@@ -14,6 +14,12 @@ enum {
 	SIP_MESSAGE_SIZE_MAX = 65535,
 	SIP_BRANCH_SIZE = 64, /* with the NUL */
 	SIP_MAX_FORWARDS = 70,
+
+	/* What a message that we look into may have. libre's header parsers are searches: quadratic in what they get. */
+	SIP_HEADERS_MAX = 256,
+	SIP_VALUES_MAX = 4096,     /* values, comma-separated ones counted singly */
+	SIP_VALUE_SIZE_MAX = 8192, /* of one value */
+	SIP_SINGLE_SIZE_MAX = 2048 /* of Via and of each header that stands once: To, From, Call-ID, CSeq, ... */
 };
 
 /* A request but for its Via, which the transaction writes. Reference-counted (mem), read-only once sent. Strings are owned; NULL where absent. */
@@ -54,10 +60,15 @@ enum sip_kind {
 
 struct sip_glance {
 	enum sip_kind kind;
-	struct pl branch; /* of the topmost Via */
+	struct pl branch; /* of the topmost Via; points into buf */
 };
 
 /* Looks at the first line and the topmost Via only: enough to match a transaction, cheap on what matches none. */
 void sip_glance(struct sip_glance *glance, const uint8_t *buf, size_t len);
+
+/* A whole request or response at mb's position: within the bounds above, well-formed, with Via, From, To, Call-ID and CSeq once each,
+   and as long as its Content-Length says. CRLFs before the start line are skipped. On success mb is the body: what is behind
+   it in a datagram is cut off (RFC 3261 18.3). EBADMSG: anything else; ENOMEM. Takes a reference to mb. */
+int sip_message_decode(struct sip_msg **msgp, struct mbuf *mb);
 
 #endif
