@@ -31,6 +31,15 @@ enum {
 	DESCRIPTION_LEN_MAX = 1024,
 	SIP_DATA_LEN_MAX = 16384,
 	DOCUMENT_SIZE_MAX = 16 * 1024 * 1024,
+
+	/* bounds of ours: far above what a node can run, so that no document takes all of its memory */
+	ACCOUNTS_MAX = 200000,
+	COMMANDS_MAX = 500000,         /* of a document */
+	ACCOUNT_COMMANDS_MAX = 100000, /* of one account */
+	HOST_LEN_MAX = 253,            /* RFC 1035 2.3.4 */
+	LOGIN_LEN_MAX = 256,
+	PASSWORD_LEN_MAX = 1024,
+	TARGET_LEN_MAX = 512,
 };
 
 enum method {
@@ -106,6 +115,20 @@ const struct codeset *method_expect_default(enum method method); /* checks.md: w
 
 /* [A-Za-z0-9_-]{1,64}, not starting with '_': a topic level that every broker takes */
 bool config_name_is_valid(const char *name);
+
+/* An IP address (an IPv6 one without brackets) or a host name (RFC 1123 2.1, with '_' for service names) */
+bool config_host_is_valid(const char *host);
+/* What a SIP user part may hold after escaping: no control characters, spaces, quotes, angle brackets, backslashes */
+bool config_login_is_valid(const char *login);
+/* user, user@host[:port], or a sip: or sips: URI without headers (RFC 3261 19.1.1) */
+bool config_target_is_valid(const char *target);
+/* Relative, without '..', control characters and backslashes */
+bool config_file_name_is_valid(const char *name);
+/* The same address and port at both ends on one host: requests would reach ourselves */
+bool config_account_clashes(const struct account *account);
+
+/* Computes the digests of an account and its commands once all else is set. ENOMEM. */
+int config_account_seal(struct account *account);
 
 /* What a document is checked against beside itself. All borrowed for the call. */
 struct config_policy {
