@@ -29,7 +29,11 @@ struct resolve_answer {
 /* Called once, from the loop, never from inside resolve_start(); not after the query was freed. */
 typedef void(resolve_h)(const struct resolve_answer *answer, uint64_t now_us, void *arg);
 
-int resolver_alloc(struct resolver **rp, struct wheel *wheel);
+int resolver_alloc(struct resolver **rp,
+        struct wheel *wheel); /* servers of resolv.conf; mem_deref() drops open queries silently */
+
+/* Other name servers: "192.0.2.53,[2001:db8::53]:5353". EINVAL. */
+int resolver_set_servers(struct resolver *r, const char *csv);
 
 /* port 0: by SRV (_sip._udp, _sip._tcp, _sips._tcp) then 5060 or 5061. family: AF_UNSPEC, or that of a local address
    that is configured. mem_deref(query) abandons it. seed: randomness for the weights. */

@@ -121,7 +121,7 @@ static void request(struct stack *stack, const struct transport_rx *rx)
 {
 	struct sip_msg *msg = NULL;
 
-	if (rx->is_truncated || sip_msg_decode(&msg, rx->mb) || !msg->req)
+	if (rx->is_truncated || sip_message_decode(&msg, rx->mb) || !msg->req)
 		goto out;
 	msg->src = rx->src;
 	msg->dst = rx->dst;
