@@ -37,7 +37,7 @@ struct schedule_limits {
 int schedule_alloc(struct schedule **schedulep,
         const struct schedule_limits *limits); /* mem_deref() frees; entries are the owners' */
 
-/* ENOMEM. key: "<account>/<variable>", hashed, not kept. */
+/* ENOMEM. EINVAL: no interval, or the entry is added already or still runs. key: "<account>/<variable>", hashed, not kept. */
 int schedule_add(struct schedule *s, struct schedule_entry *entry, const char *key, uint64_t interval_us, void *owner,
         uint64_t now_us);
 void schedule_remove(struct schedule *s, struct schedule_entry *entry);
