@@ -25,10 +25,10 @@ enum {
 	NAME_MAX_LEN = 48 /* longest name that is compared with the known ones */
 };
 
-/* An entry of a list, found by the list's node and the entry's id: the last one of that id. */
+/* The entries of a list that have the same id: there should be one. Found by the list's node and the id. */
 struct entry {
 	int list;
-	int item;
+	int first, last;
 	uint32_t hash;
 	const char *key;
 };
@@ -253,9 +253,11 @@ static int entry_add(struct yamldoc *doc, int list, int item, const char *key)
 		return ENOMEM;
 
 	entry = entry_slot(doc, list, key, hash);
-	if (!entry->key)
+	if (!entry->key) {
+		*entry = (struct entry){.list = list, .first = item, .hash = hash, .key = key};
 		doc->nentries++;
-	*entry = (struct entry){.list = list, .item = item, .hash = hash, .key = key};
+	}
+	entry->last = item;
 
 	return 0;
 }
@@ -906,52 +908,77 @@ ProtobufCMessage *yamldoc_message(const struct yamldoc *doc)
 	return doc->msg;
 }
 
-/* The entry of the list by its id, else by its index; NULL: there is none. */
-static const yaml_node_t *locate_entry(const struct yamldoc *doc, const yaml_node_t *list, const char *key)
+static bool locate(const struct yamldoc *doc, const yaml_node_t *node, const char *path, const yaml_node_t **foundp);
+
+/* The entry by its id, else by its index. Of two with the same id, the one that has what is looked for. */
+static bool locate_entry(const struct yamldoc *doc, const yaml_node_t *list, const char *key, const char *rest,
+        const yaml_node_t **foundp)
 {
 	const int id = (int)(list - doc->tree.nodes.start) + 1;
 	const struct entry *entry;
+	const yaml_node_t *last;
 	uint64_t index = 0;
 	bool negative = false;
 
 	if (list->type != YAML_SEQUENCE_NODE)
-		return NULL;
+		return false;
 
 	entry = doc->nslots ? entry_slot(doc, id, key, entry_hash(id, key)) : NULL;
-	if (entry && entry->key)
-		return node_at(doc, entry->item);
+	if (entry && entry->key) {
+		if (locate(doc, node_at(doc, entry->first), rest, foundp))
+			return true;
+		last = node_at(doc, entry->last);
+		if (!locate(doc, node_at(doc, entry->last), rest, &last))
+			return false;
+		*foundp = last;
+		return true;
+	}
 
 	if (!parse_integer(key, &negative, &index) || negative ||
 	        index >= (size_t)(list->data.sequence.items.top - list->data.sequence.items.start))
-		return NULL;
+		return false;
 
-	return node_at(doc, list->data.sequence.items.start[index]);
+	return locate(doc, node_at(doc, list->data.sequence.items.start[index]), rest, foundp);
+}
+
+/* *foundp: how far the path leads from `node`; true: to its end. Every step makes the path shorter. */
+static bool locate(const struct yamldoc *doc, const yaml_node_t *node, const char *path, const yaml_node_t **foundp)
+{
+	const bool in_list = *path == '[';
+	const size_t n = strcspn(path + in_list, in_list ? "]" : ".[");
+	const char *rest = path + in_list + n;
+	const yaml_node_t *child;
+	char step[STEP_MAX];
+
+	*foundp = node;
+	if (!*path)
+		return true;
+	if (n >= sizeof(step))
+		return false;
+	memcpy(step, path + in_list, n);
+	step[n] = '\0';
+	rest += strspn(rest, in_list ? "]." : ".");
+	if (rest == path)
+		return false;
+
+	if (in_list)
+		return locate_entry(doc, node, step, rest, foundp);
+
+	child = mapping_get(doc, node, step);
+
+	return child && locate(doc, child, rest, foundp);
 }
 
 bool yamldoc_locate(const struct yamldoc *doc, const char *path, size_t *linep, size_t *columnp)
 {
-	const yaml_node_t *node = node_at(doc, 1);
-	bool found = false;
-	char step[STEP_MAX];
+	const yaml_node_t *root = node_at(doc, 1), *found = root;
 
-	while (node && *path) {
-		const bool in_list = *path == '[';
-		const size_t n = strcspn(path + in_list, in_list ? "]" : ".[");
+	locate(doc, root, path, &found);
+	if (found == root)
+		return false;
 
-		if (n >= sizeof(step))
-			break;
-		memcpy(step, path + in_list, n);
-		step[n] = '\0';
-		path += in_list + n;
-		path += strspn(path, in_list ? "]." : ".");
+	*linep = found->start_mark.line + 1;
+	*columnp = found->start_mark.column + 1;
 
-		node = in_list ? locate_entry(doc, node, step) : mapping_get(doc, node, step);
-		if (node) {
-			*linep = node->start_mark.line + 1;
-			*columnp = node->start_mark.column + 1;
-			found = true;
-		}
-	}
-
-	return found;
+	return true;
 }

@@ -289,10 +289,12 @@ static void test_yaml_later_issues_find_their_line(void **state)
 	assert_located(doc, "revision", 1, 11);
 	assert_located(doc, "accounts[1].remote_port", 8, 18);
 	assert_located(doc, "accounts[pbx].remote_port", 10, 18);
-	assert_located(doc, "accounts[pbx].remote_address", 9, 5);
+	assert_located(doc, "accounts[pbx].commands[alive].timeout_s", 6, 20);
+	assert_located(doc, "accounts[pbx].remote_address", 3, 5);
 	assert_located(doc, "accounts[0]", 11, 5);
 	assert_located(doc, "accounts[2].id", 9, 9);
 	assert_located(doc, "accounts[7].id", 3, 3);
+	assert_located(doc, "accounts[pbx].commands[0][0][0].x", 5, 9);
 	assert_located(doc, "", 0, 0);
 	assert_located(doc, "nothing", 0, 0);
 	assert_located(doc, "[[..]]", 0, 0);
