@@ -1,57 +1,18 @@
 /**
  * @file check.h  Inside of a check: what the methods share (private to edge/check)
  *
- * A check resolves, connects, runs its method, and ends by check_finish(), the only exit. The deadline covers name resolution to
- * final answer, authentication included; holding a call and cleaning up come after it.
+ * A check finds its server (line.h), runs its method, and ends by check_finish(), the only exit. The deadline covers name
+ * resolution to final answer, authentication included; holding a call and cleaning up come after it. A retry is the same
+ * again with a fresh deadline and a fresh transaction. Loop thread.
  */
 #ifndef SIPEDGE_CHECK_CHECK_H
 #define SIPEDGE_CHECK_CHECK_H
 
 #include "edge/check/checker.h"
-#include "edge/sip/registration.h"
+#include "edge/check/device.h"
+#include "edge/sip/line.h"
 
-struct device {
-	struct checker *checker;
-	struct account *account;         /* referenced */
-	struct flow *udp;                /* the bound socket; NULL for streams */
-	struct transport_port *reserved; /* a fixed TCP port */
-	struct flow *stream;       /* kept connection (fixed local port, or registered); NULL: each check connects */
-	struct registration_id id; /* shared by the registration and REGISTER checks */
-	struct registration *registration;
-	bool is_closing;
-	struct list checks; /* running */
-};
-
-struct check {
-	struct le le;            /* device->checks */
-	struct device *device;   /* referenced */
-	struct account *account; /* referenced: outlives a reload */
-	const struct command *command;
-	struct result *result;
-	check_done_h *doneh;
-	void *arg;
-
-	uint64_t started_us; /* monotonic */
-	struct wheel_timer deadline;
-	struct resolve_query *query;
-	struct uac_target target; /* once connected; flow referenced */
-	struct sa local;          /* for Via and Contact */
-	struct uac *uac;          /* OPTIONS, MESSAGE, REGISTER */
-	uint64_t sent_us;         /* monotonic: first bit of the first request; 0: nothing sent */
-	uint64_t first_us;        /* first response of any kind; 0: none */
-	uint32_t tries;           /* so far */
-	void *method_data;        /* of the method; freed with the check */
-	bool is_finished;
-};
-
-/* One method: start is called once the target is connected, again for every retry. */
-struct check_method {
-	enum method method;
-	int (*start)(struct check *check);    /* sends; an errno: nothing was sent */
-	void (*abandon)(struct check *check); /* deadline or cancellation before an end: let go of what is under way */
-};
-
-extern const struct check_method check_options, check_message, check_register, check_invite;
+struct check_method;
 
 /* What ended a check. code 0: no final answer. */
 struct check_end {
@@ -62,18 +23,77 @@ struct check_end {
 	const char *text;         /* for a person; may be NULL */
 };
 
-/* The only exit: fills the common columns, judges, retries when that is configured and due, else calls the handler and frees the check. The caller
-   touches nothing afterwards. */
+/* Methods read all of it; they write sent_us, uac and method_data. */
+struct check {
+	struct le le;            /* device->checks */
+	struct device *device;   /* referenced */
+	struct account *account; /* referenced: outlives a reload */
+	const struct command *command;
+	const struct check_method *method;
+	struct result *result;
+	check_done_h *doneh;
+	void *arg;
+
+	uint64_t started_us; /* monotonic */
+	struct wheel_timer deadline;
+	enum verdict_error late; /* what it means when the deadline comes now */
+	struct line_opening *opening;
+	struct uac_target target; /* once connected; flow referenced */
+	struct sa local;          /* for Via, Contact and SDP */
+
+	struct uac *uac;   /* OPTIONS, MESSAGE, REGISTER */
+	void *method_data; /* of the method: mem_deref'd with the check and before a retry */
+	uint64_t
+	        sent_us; /* monotonic: first bit of this try's first request; 0: nothing sent. The method's start sets it */
+	uint64_t first_us;     /* first response of any kind of this try; 0: none */
+	uint64_t auth_sent_us; /* when the first challenge of this try had come; 0: none was answered */
+	uint64_t auth_done_us; /* first response that was no challenge after it; 0: none */
+
+	uint64_t first_sent_us;   /* of the first try: offsets in the table of responses */
+	uint32_t tries;           /* so far */
+	uint32_t attempts;        /* of them, those that sent anything */
+	uint32_t retransmits;     /* of the tries before this one */
+	struct check_end failure; /* could not be started: reported from the loop, never from inside check_start() */
+	bool is_done;             /* the deadline is met: INVITE holds or cleans up, REGISTER removes */
+};
+
+/* One method: start is called once the target is connected, again for every retry. */
+struct check_method {
+	int (*start)(struct check *check); /* sends and sets sent_us; an errno: nothing was sent */
+	void (*abandon)(struct
+	        check *check); /* deadline or cancellation before an end: let go of what is under way; no handler after it */
+	void (*stats)(const struct check *check, struct uac_stats *stats); /* of this try; *stats is zeroed before */
+	void (*report)(struct check *check); /* columns of the method that want writing at every end; may be NULL */
+};
+
+extern const struct check_method check_options, check_message, check_register, check_invite;
+
+/* The only exit: retries when that is configured and due, else fills the common columns, judges, calls the handler and frees
+   the check. The caller touches nothing afterwards. */
 void check_finish(struct check *check, const struct check_end *end);
 
 /* Shared by the methods. */
-int check_request(struct sip_request **reqp, struct check *check, const char *method, const char *uri,
-        const char *to_uri); /* From, To, Call-ID, CSeq, Contact */
-int check_uri(char **urip, const struct check *check,
-        const char *target); /* user | user@host | URI -> Request-URI at the account's server */
+struct sip_stack *check_stack(const struct check *check);
+struct call_list *check_calls(const struct check *check);
+
+/* From with a fresh tag, To, a fresh Call-ID, CSeq 1, User-Agent, and a Contact where the method has one. Strings may be shared with
+   others: they are replaced, never written to. `uri`, `to_uri`: without angle brackets. */
+int check_request(struct sip_request **reqp, struct check *check, enum method method, char *uri, char *to_uri);
+
+/* The Request-URI of the command, a new reference: its target (user | user@host | URI), or the method's default, at the account's server. */
+int check_uri(char **urip, const struct check *check);
+
 void check_observe(const struct ctrans_response *rsp,
-        void *arg); /* uac_observe_h, arg: the check: responses table, first_ms, nat_addr, server */
+        void *arg); /* uac_observe_h, arg: the check: responses table, first_ms, auth_ms, nat_addr, server */
+
+/* What uac_h (or a call's failh) got, as an end. err 0 with rsp, EACCES, ENOTSUP and EBADMSG with rsp, or any errno without. */
+struct check_end check_end_of(const struct check *check, int err, const struct ctrans_response *rsp);
 enum verdict_error check_error_of(int err);  /* errno -> error class */
 void check_method_done(struct check *check); /* INVITE: holding and clean-up begin: the deadline is met */
+
+/* The uac of methods that are one exchange. */
+int check_uac_start(struct check *check, struct sip_request *req, uac_h *h);
+void check_uac_abandon(struct check *check);
+void check_uac_stats(const struct check *check, struct uac_stats *stats);
 
 #endif

@@ -32,9 +32,12 @@ int uac_request(struct uac **uacp, struct sip_stack *stack, const struct uac_tar
 struct ctrans *uac_transaction(struct uac *uac);                   /* the one under way now: for ctrans_cancel() */
 const struct sip_request *uac_last_request(const struct uac *uac); /* as sent last: its CSeq and credentials */
 
+/* Takes every CSeq of this exchange from a counter that others use as well (a binding's), which must outlive it. req->cseq was counted already. */
+void uac_share_cseq(struct uac *uac, uint32_t *cseq);
+
 struct uac_stats {
 	uint64_t sent_us; /* monotonic: first bit of the first request */
-	uint64_t auth_us; /* when the first challenge had been received; 0: none */
+	uint64_t auth_us; /* when the first challenge that was answered had been received; 0: none */
 	uint32_t retransmits;
 	uint32_t auth_rounds;
 	const char *auth_algorithm; /* NULL: none */
