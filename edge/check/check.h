@@ -14,10 +14,9 @@
 
 struct check_method;
 
-/* What ended a check. code 0: no final answer. */
+/* What ended a check. Plain value. code 0: no final answer. */
 struct check_end {
 	uint16_t code;
-	struct pl reason;
 	uint64_t rx_us;           /* of the final answer */
 	enum verdict_error error; /* NONE: judge the code */
 	const char *text;         /* for a person; may be NULL */
@@ -34,9 +33,8 @@ struct check {
 	check_done_h *doneh;
 	void *arg;
 
-	uint64_t started_us; /* monotonic */
-	struct wheel_timer deadline;
-	enum verdict_error late; /* what it means when the deadline comes now */
+	uint64_t started_us;      /* monotonic */
+	struct wheel_timer timer; /* the deadline; or the wait for a retry; or `failure`, told from the loop */
 	struct line_opening *opening;
 	struct uac_target target; /* once connected; flow referenced */
 	struct sa local;          /* for Via, Contact and SDP */
@@ -45,15 +43,17 @@ struct check {
 	void *method_data; /* of the method: mem_deref'd with the check and before a retry */
 	uint64_t
 	        sent_us; /* monotonic: first bit of this try's first request; 0: nothing sent. The method's start sets it */
-	uint64_t first_us;     /* first response of any kind of this try; 0: none */
-	uint64_t auth_sent_us; /* when the first challenge of this try had come; 0: none was answered */
-	uint64_t auth_done_us; /* first response that was no challenge after it; 0: none */
+	uint64_t first_us;         /* first response of any kind of this try; 0: none */
+	uint64_t challenged_us;    /* first 401 or 407 of this try; 0: none */
+	uint64_t authenticated_us; /* first response after that one; 0: none */
 
 	uint64_t first_sent_us;   /* of the first try: offsets in the table of responses */
 	uint32_t tries;           /* so far */
 	uint32_t attempts;        /* of them, those that sent anything */
-	uint32_t retransmits;     /* of the tries before this one */
-	struct check_end failure; /* could not be started: reported from the loop, never from inside check_start() */
+	uint32_t retransmits;     /* of all tries */
+	struct check_end failure; /* could not be sent: told from the loop, never from inside check_start() */
+	char text[128];           /* of `failure` */
+	bool is_collected;        /* this try's statistics are in the result */
 	bool is_done;             /* the deadline is met: INVITE holds or cleans up, REGISTER removes */
 };
 
@@ -63,7 +63,8 @@ struct check_method {
 	void (*abandon)(struct
 	        check *check); /* deadline or cancellation before an end: let go of what is under way; no handler after it */
 	void (*stats)(const struct check *check, struct uac_stats *stats); /* of this try; *stats is zeroed before */
-	void (*report)(struct check *check); /* columns of the method that want writing at every end; may be NULL */
+	void (*report)(struct check *check,
+	        const struct check_end *end); /* at the very end: columns that every end has; may be NULL */
 };
 
 extern const struct check_method check_options, check_message, check_register, check_invite;
@@ -86,8 +87,9 @@ int check_uri(char **urip, const struct check *check);
 void check_observe(const struct ctrans_response *rsp,
         void *arg); /* uac_observe_h, arg: the check: responses table, first_ms, auth_ms, nat_addr, server */
 
-/* What uac_h (or a call's failh) got, as an end. err 0 with rsp, EACCES, ENOTSUP and EBADMSG with rsp, or any errno without. */
-struct check_end check_end_of(const struct check *check, int err, const struct ctrans_response *rsp);
+/* What uac_h (or a call's answerh or failh) got, as an end: err 0 with rsp; EACCES, ENOTSUP and EBADMSG with rsp; any errno without. Writes
+   what the final response says into the result: reason, Retry-After. */
+struct check_end check_end_of(struct check *check, int err, const struct ctrans_response *rsp);
 enum verdict_error check_error_of(int err);  /* errno -> error class */
 void check_method_done(struct check *check); /* INVITE: holding and clean-up begin: the deadline is met */
 

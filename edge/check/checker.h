@@ -36,7 +36,8 @@ void device_close(struct device *device);
 /* Called exactly once per started check, never from inside check_start(). The result becomes the handler's, complete but for state. */
 typedef void(check_done_h)(struct result *result, void *arg);
 
-/* Starts a command of the device's account. trigger: static. due_us: when it was due (sched_lag_ms), 0: not scheduled. ENOMEM: nothing was started.
+/* Starts a command of the device's account. trigger: static. due_us: when it was due (sched_lag_ms), 0: not scheduled. ENOMEM: nothing was started; ECANCELED: the
+   device or the checker is being closed.
    The check belongs to the checker until its handler was called. */
 int check_start(struct check **checkp, struct device *device, const struct command *command, const char *trigger,
         uint64_t due_us, check_done_h *doneh, void *arg);

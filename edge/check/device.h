@@ -12,8 +12,10 @@
 struct checker {
 	struct sip_stack *stack; /* borrowed */
 	struct call_list *calls;
-	struct list devices;  /* alive, not referenced */
-	struct list removals; /* bindings that REGISTER checks may have left (register.c) */
+	struct list devices;         /* alive, not referenced */
+	struct list removals;        /* bindings that REGISTER checks may have left (register.c) */
+	size_t nstopping;            /* registrations whose binding is being removed */
+	char *methods[METHOD_COUNT]; /* names, shared by requests */
 	bool is_closing;
 	checker_closed_h *closedh;
 	void *arg;
@@ -32,20 +34,24 @@ struct device {
 	struct line *line;
 	struct registration_id id; /* shared by the registration and REGISTER checks */
 	struct registration *registration;
-	bool is_started;
-	bool is_closing;
+	bool is_closing;    /* no more checks */
+	bool is_stopping;   /* counted in checker->nstopping */
+	bool is_dropped;    /* device_close() was called: its reference goes once the binding is removed */
 	struct list checks; /* running */
 
 	/* headers of the last local address, shared by reference */
 	struct sa contact_local;
-	char *contact;         /* URI */
-	char *headers_contact; /* User-Agent and Contact lines */
-	char *headers_options; /* the same with Accept */
+	char *contact; /* URI */
+	char *headers
+	        [METHOD_COUNT]; /* header lines of each method's requests: User-Agent, Contact, Accept; REGISTER makes its own */
 };
 
 bool device_is_registered(const struct device *device); /* stays registered: REGISTER checks use its binding */
 
-/* Contact URI and header lines for requests that leave from `local`; borrowed until the next call. */
-int device_contact(struct device *device, const struct sa *local);
+/* Cancels the checks and removes the binding. */
+void device_stop(struct device *device);
+
+/* Makes contact and headers those of requests that leave from `local`. */
+int device_set_local(struct device *device, const struct sa *local);
 
 #endif

@@ -53,6 +53,7 @@ struct register_request {
 	const char *aor; /* what is bound; identity->aor, or another one */
 	uint32_t cseq;
 	const char *contact;
+	const char *stale; /* an older contact of ours, to be removed by the way; may be NULL */
 	uint32_t expires_s;
 	uint64_t tag; /* random */
 };
