@@ -18,8 +18,8 @@ enum {
 };
 
 struct wheel {
-	uint64_t tick;                /* every tick up to this one has fired */
-	uint64_t watch_us;            /* a timer due before this wakes the sleeper */
+	uint64_t tick;     /* every tick up to this one has fired */
+	uint64_t watch_us; /* a timer due before this wakes the sleeper */
 	wheel_earlier_h *earlierh;
 	void *earlier_arg;
 	uint64_t used[LEVELS][WORDS]; /* which slots may hold timers: cleared when found empty */
