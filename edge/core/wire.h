@@ -1,5 +1,5 @@
 /**
- * @file wire.h  Between the contract's messages and the model: the only file of the agent with protobuf-c
+ * @file wire.h  Between the contract's messages and the model: wire*.c are the only files of core with protobuf-c
  *
  * Pure. Any thread, one object at a time. Input is hostile: everything is bounded, and every fault becomes an issue.
  */
