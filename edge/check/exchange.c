@@ -157,9 +157,9 @@ static void set_nat_addr(struct check *check, const struct sip_msg *msg)
 	if (pl_isset(&host) && sa_set(&sa, &host, sa_port(&check->local)))
 		return;
 	if (pl_isset(&rport)) {
-		uint32_t port = pl_u32(&rport);
+		uint32_t port;
 
-		if (port == 0 || port > UINT16_MAX)
+		if (!text_u32(&port, &rport) || port == 0 || port > UINT16_MAX)
 			return;
 		sa_set_port(&sa, (uint16_t)port);
 	}
@@ -191,6 +191,7 @@ struct check_end check_end_of(struct check *check, int err, const struct ctrans_
 {
 	struct check_end end = {.error = check_error_of(err)};
 	const struct sip_hdr *retry_after;
+	uint32_t retry_after_s;
 
 	if (!rsp) {
 		if (err)
@@ -214,8 +215,8 @@ struct check_end check_end_of(struct check *check, int err, const struct ctrans_
 
 	result_set_pl(check->result, COL_REASON, &rsp->msg->reason);
 	retry_after = sip_msg_hdr(rsp->msg, SIP_HDR_RETRY_AFTER);
-	if (retry_after && retry_after->val.l && retry_after->val.p[0] >= '0' && retry_after->val.p[0] <= '9')
-		result_set_int(check->result, COL_RETRY_AFTER_S, pl_u32(&retry_after->val));
+	if (retry_after && text_u32(&retry_after_s, &retry_after->val))
+		result_set_int(check->result, COL_RETRY_AFTER_S, retry_after_s);
 
 	return end;
 }

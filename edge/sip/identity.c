@@ -47,6 +47,22 @@ int text_join(char **textp, ...)
 	return 0;
 }
 
+bool text_u32(uint32_t *valuep, const struct pl *pl)
+{
+	uint64_t value = 0;
+	size_t i;
+
+	for (i = 0; i < pl->l && pl->p[i] >= '0' && pl->p[i] <= '9'; i++) {
+		value = value * 10 + (uint64_t)(pl->p[i] - '0');
+		if (value > UINT32_MAX)
+			value = UINT32_MAX;
+	}
+	if (i)
+		*valuep = (uint32_t)value;
+
+	return i > 0;
+}
+
 void token_print(char text[17], uint64_t random)
 {
 	static const char digits[] = "0123456789abcdef";

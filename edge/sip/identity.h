@@ -37,6 +37,9 @@ void address_print(char text[ADDRESS_TEXT_SIZE], const struct sa *sa);
 /* Random text: a tag, a Call-ID (each 64 bits in 16 hex digits), a token. */
 void token_print(char text[17], uint64_t random);
 
+/* The number that a header value begins with, "30 (busy);x=y": at most UINT32_MAX. false: it begins with none. */
+bool text_u32(uint32_t *valuep, const struct pl *pl);
+
 /* a, b, c, ... , NULL in one new string (mem); the hot path has no re_printf. */
 int text_join(char **textp, ...) __attribute__((sentinel));
 

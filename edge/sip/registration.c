@@ -140,13 +140,10 @@ void register_answer_get(struct register_answer *answer, const struct sip_msg *m
 	if (!pl_isset(&answer->contact) && answer->bindings == 1)
 		answer->contact = search.only; /* rewritten */
 
-	if (pl_isset(&answer->contact) && !msg_param_decode(&search.params, "expires", &expires)) {
-		answer->has_expires = true;
-		answer->expires_s = pl_u32(&expires);
-	} else if (pl_isset(&msg->expires)) {
-		answer->has_expires = true;
-		answer->expires_s = pl_u32(&msg->expires);
-	}
+	if (pl_isset(&answer->contact) && !msg_param_decode(&search.params, "expires", &expires))
+		answer->has_expires = text_u32(&answer->expires_s, &expires);
+	if (!answer->has_expires)
+		answer->has_expires = text_u32(&answer->expires_s, &msg->expires);
 }
 
 /* A change of state is told, the same again is for debugging. */
@@ -276,8 +273,12 @@ static void bound(struct registration *reg, const struct sip_msg *msg)
 static uint32_t header_u32(const struct sip_msg *msg, enum sip_hdrid id)
 {
 	const struct sip_hdr *hdr = sip_msg_hdr(msg, id);
+	uint32_t value = 0;
 
-	return hdr ? pl_u32(&hdr->val) : 0;
+	if (hdr)
+		(void)text_u32(&value, &hdr->val);
+
+	return value;
 }
 
 /* 423: once, what the registrar wants is asked for at once. */
