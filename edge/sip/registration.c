@@ -319,7 +319,7 @@ static void response_handler(int err, const struct ctrans_response *rsp, void *a
 	struct registration *reg = arg;
 	const struct sip_msg *msg = rsp ? rsp->msg : NULL;
 
-	if (!err && msg->scode < 200)
+	if (!err && (!msg || msg->scode < 200))
 		return;
 
 	if (reg->state == STATE_REMOVING) {

@@ -125,7 +125,7 @@ static void response_handler(int err, const struct ctrans_response *rsp, void *a
 	if (rsp && uac->observeh)
 		uac->observeh(rsp, uac->arg);
 
-	if (!err && is_challenge(uac, rsp->msg)) {
+	if (!err && rsp && is_challenge(uac, rsp->msg)) {
 		err = answer_challenge(uac, rsp);
 		if (!err)
 			return;
