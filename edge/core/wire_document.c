@@ -298,11 +298,8 @@ static int decode(struct walk *w, struct config **configp, const uint8_t *buf, s
 	if (w->ncommands > COMMANDS_MAX)
 		walk_complain(w, NULL, "too_large", "there are too many commands for one node: at most %d",
 		        (int)COMMANDS_MAX);
-	if (w->is_oom)
-		err = ENOMEM;
-	else if (issues_total(w->issues) > 0)
-		err = EBADMSG;
-	else if (EVP_Digest(buf, len, config->sha256, NULL, EVP_sha256(), NULL) != 1)
+	err = issues_total(w->issues) > 0 ? EBADMSG : 0;
+	if (w->is_oom || EVP_Digest(buf, len, config->sha256, NULL, EVP_sha256(), NULL) != 1)
 		err = ENOMEM;
 	if (err)
 		mem_deref(config);

@@ -39,11 +39,11 @@ static void expect(const char *old, const char *new, const char *put, const char
 
 	if (before)
 		assert_int_equal(config_index_alloc(&index, before), 0);
-	before = mem_deref(before); /* the index stands alone */
+	mem_deref(before); /* the index stands alone */
 	assert_int_equal(plan_diff(&plan, index, after), 0);
 	assert_int_equal(plan->naccounts, strlen(new));
 	assert_int_equal(plan->revision, after->revision);
-	after = mem_deref(after); /* the plan holds what it puts */
+	mem_deref(after); /* the plan holds what it puts */
 	assert_int_equal(plan->nput, strlen(put));
 	for (size_t i = 0; put[i]; i++)
 		assert_int_equal(plan->put[i]->id[0], put[i]);

@@ -124,6 +124,27 @@ static void test_schedule_phase_is_the_same_in_every_run(void **state)
 	assert_true(phase[0] == phase[1]);
 }
 
+static void test_schedule_second_run_is_half_an_interval_away_at_least(void **state)
+{
+	char key[32];
+
+	(void)state;
+	for (int i = 0; i < 200; i++) {
+		struct schedule_entry entry = {0};
+		uint64_t first, second;
+
+		(void)snprintf(key, sizeof(key), "pbx%d/alive", i);
+		assert_int_equal(schedule_add(s, &entry, key, 60 * SECOND, NULL, boot), 0);
+		first = schedule_next(s, boot);
+		assert_true(first < boot + SPREAD_STARTUP_US);
+		assert_non_null(schedule_take(s, first));
+		schedule_done(s, &entry, first);
+		second = schedule_next(s, first);
+		assert_true(second >= first + 30 * SECOND && second < first + 90 * SECOND);
+		schedule_remove(s, &entry);
+	}
+}
+
 static void test_schedule_never_overlaps_itself(void **state)
 {
 	struct schedule_entry entry = {0};
@@ -260,6 +281,7 @@ int main(void)
 	        TEST(test_schedule_week_of_one_entry),
 	        TEST(test_schedule_many_are_spread_evenly_over_hours),
 	        TEST(test_schedule_phase_is_the_same_in_every_run),
+	        TEST(test_schedule_second_run_is_half_an_interval_away_at_least),
 	        TEST(test_schedule_never_overlaps_itself),
 	        TEST(test_schedule_late_tick_runs_once),
 	        TEST(test_schedule_starts_per_second_are_capped),
