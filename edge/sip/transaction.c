@@ -4,28 +4,17 @@
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
+#include "edge/sip/branch.h"
+#include "edge/sip/peer.h"
 #include "edge/sip/transaction.h"
 
 enum {
 	MS = 1000,
-	SLOTS_INITIAL = 64,
-	SLOTS_MAX = 1 << 20,
-	PEERS_HASH_SIZE = 4096,
 	MBUF_SIZE = 1024,
 	VIA_SIZE = 160, /* transport 12, address 48, port 6, rport 6, branch 8 + 47 */
 };
 
-/* "z9hG4bK", then in hexadecimal digits: tag of the layer, slot, generation, random */
-enum {
-	MAGIC_LEN = 7,
-	ID_LEN = 8,
-	RANDOM_LEN = 16,
-	BRANCH_LEN = MAGIC_LEN + 3 * ID_LEN + RANDOM_LEN,
-};
-
 static_assert((int)BRANCH_LEN < (int)SIP_BRANCH_SIZE, "a branch fits");
-
-static const char magic[] = "z9hG4bK"; /* RFC 3261 8.1.1.7 */
 
 enum state {
 	STATE_CALLING,    /* INVITE: nothing received */
@@ -36,30 +25,11 @@ enum state {
 	STATE_TERMINATED,
 };
 
-struct slot {
-	struct ctrans *ct; /* NULL: free */
-	uint32_t generation;
-	uint32_t next_free;
-};
-
-/* A destination with transactions: told about errors together, noise counted together. */
-struct peer {
-	struct le he;
-	struct sa addr;
-	struct list transactions; /* live ones */
-	uint32_t nstrays;
-	const char *stray_text;
-};
-
 struct ctrans_layer {
 	struct wheel *wheel;
 	struct ctrans_config config;
-	struct slot *slots;
-	uint32_t nslots;
-	uint32_t first_free; /* nslots: none */
-	size_t nused;
-	uint32_t tag; /* tells our branches from everybody else's */
-	struct hash *peers;
+	struct branches *branches;
+	struct peers *peers;
 };
 
 struct ctrans {
@@ -67,7 +37,6 @@ struct ctrans {
 	struct ctrans_layer *layer; /* NULL: it is gone */
 	struct peer *peer;
 	uint32_t slot;
-	uint64_t random;
 	enum state state;
 	bool is_invite;
 	bool is_reliable;
@@ -103,31 +72,6 @@ static char *put(char *p, const char *s)
 	return p + len;
 }
 
-static char *put_hex(char *p, uint64_t value, unsigned ndigits)
-{
-	while (ndigits--)
-		*p++ = "0123456789abcdef"[value >> (4 * ndigits) & 15];
-
-	return p;
-}
-
-static bool get_hex(uint64_t *valuep, const char *p, unsigned ndigits)
-{
-	uint64_t value = 0;
-
-	for (; ndigits; ndigits--, p++) {
-		if (*p >= '0' && *p <= '9')
-			value = value << 4 | (uint64_t)(*p - '0');
-		else if (*p >= 'a' && *p <= 'f')
-			value = value << 4 | (uint64_t)(*p - 'a' + 10);
-		else
-			return false;
-	}
-	*valuep = value;
-
-	return true;
-}
-
 /* By hand: re_snprintf() takes longer than all of the rest. */
 static int print_via(struct ctrans *ct)
 {
@@ -159,147 +103,11 @@ static int print_via(struct ctrans *ct)
 	p = put(p, d);
 	p = put(p, ct->is_reliable ? "" : ";rport"); /* RFC 3581 */
 	p = put(p, ";branch=");
-	p = put(p, magic);
-	p = put_hex(p, layer->tag, ID_LEN);
-	p = put_hex(p, ct->slot, ID_LEN);
-	p = put_hex(p, layer->slots[ct->slot].generation, ID_LEN);
-	p = put_hex(p, ct->random, RANDOM_LEN);
+	branch_write(p, layer->branches, ct->slot);
+	p += BRANCH_LEN;
 	*p = '\0';
 
 	return 0;
-}
-
-enum match {
-	MATCH_NONE, /* not ours, or guessed */
-	MATCH_LATE, /* of a transaction that ended */
-	MATCH_LIVE,
-};
-
-static enum match match(struct ctrans **ctp, const struct ctrans_layer *layer, const struct pl *branch)
-{
-	uint64_t tag, index, generation, random;
-	const char *p = branch->p + MAGIC_LEN;
-	const struct slot *slot;
-
-	if (branch->l != BRANCH_LEN || memcmp(branch->p, magic, MAGIC_LEN))
-		return MATCH_NONE;
-	if (!get_hex(&tag, p, ID_LEN) || !get_hex(&index, p + ID_LEN, ID_LEN) ||
-	        !get_hex(&generation, p + 2 * ID_LEN, ID_LEN) || !get_hex(&random, p + 3 * ID_LEN, RANDOM_LEN))
-		return MATCH_NONE;
-	if (tag != layer->tag || index >= layer->nslots)
-		return MATCH_NONE;
-
-	slot = &layer->slots[index];
-	if (generation < slot->generation || (generation == slot->generation && !slot->ct && generation))
-		return MATCH_LATE;
-	if (generation != slot->generation || !slot->ct || random != slot->ct->random)
-		return MATCH_NONE;
-	*ctp = slot->ct;
-
-	return MATCH_LIVE;
-}
-
-static int grow_slots(struct ctrans_layer *layer)
-{
-	uint32_t n = layer->nslots ? 2 * layer->nslots : SLOTS_INITIAL;
-	struct slot *slots;
-
-	if (n > SLOTS_MAX)
-		return ENOMEM;
-	slots = mem_reallocarray(layer->slots, n, sizeof(*slots), NULL);
-	if (!slots)
-		return ENOMEM;
-
-	for (uint32_t i = layer->nslots; i < n; i++)
-		slots[i] = (struct slot){.next_free = i + 1};
-	layer->slots = slots;
-	layer->first_free = layer->nslots;
-	layer->nslots = n;
-
-	return 0;
-}
-
-static int take_slot(struct ctrans *ct)
-{
-	struct ctrans_layer *layer = ct->layer;
-	struct slot *slot;
-
-	if (layer->first_free == layer->nslots) {
-		int err = grow_slots(layer);
-
-		if (err)
-			return err;
-	}
-	ct->slot = layer->first_free;
-	slot = &layer->slots[ct->slot];
-	layer->first_free = slot->next_free;
-	layer->nused++;
-	slot->generation++;
-	slot->ct = ct;
-
-	return 0;
-}
-
-static void release_slot(struct ctrans *ct)
-{
-	struct ctrans_layer *layer = ct->layer;
-	struct slot *slot = layer ? &layer->slots[ct->slot] : NULL;
-
-	if (!slot || slot->ct != ct)
-		return;
-
-	slot->ct = NULL;
-	slot->next_free = layer->first_free;
-	layer->first_free = ct->slot;
-	layer->nused--;
-}
-
-static void peer_destructor(void *arg)
-{
-	struct peer *peer = arg;
-
-	hash_unlink(&peer->he);
-}
-
-static bool peer_is(struct le *le, void *arg)
-{
-	const struct peer *peer = le->data;
-
-	return sa_cmp(&peer->addr, arg, SA_ALL);
-}
-
-static struct peer *peer_find(const struct ctrans_layer *layer, const struct sa *addr)
-{
-	return list_ledata(hash_lookup(layer->peers, sa_hash(addr, SA_ALL), peer_is, (void *)addr));
-}
-
-static int peer_get(struct peer **peerp, const struct ctrans_layer *layer, const struct sa *addr)
-{
-	struct peer *peer = peer_find(layer, addr);
-
-	if (peer) {
-		*peerp = mem_ref(peer);
-		return 0;
-	}
-	peer = mem_zalloc(sizeof(*peer), peer_destructor);
-	if (!peer)
-		return ENOMEM;
-
-	sa_cpy(&peer->addr, addr);
-	hash_append(layer->peers, sa_hash(addr, SA_ALL), &peer->he, peer);
-	*peerp = peer;
-
-	return 0;
-}
-
-static void count_stray(const struct ctrans_layer *layer, const struct sa *src, const char *text)
-{
-	struct peer *peer = peer_find(layer, src);
-
-	if (!peer)
-		return;
-	peer->nstrays++;
-	peer->stray_text = text;
 }
 
 /* The end: nothing is sent or matched any more. What an owner may still ask about stays. */
@@ -308,7 +116,8 @@ static void terminate(struct ctrans *ct)
 	ct->state = STATE_TERMINATED;
 	wheel_stop(&ct->retransmit);
 	wheel_stop(&ct->timeout);
-	release_slot(ct);
+	if (ct->layer)
+		branches_release(ct->layer->branches, ct->slot);
 	ct->layer = NULL;
 	list_unlink(&ct->le);
 	ct->mb = mem_deref(ct->mb);
@@ -339,21 +148,22 @@ static void destructor(void *arg)
 	mem_deref(ct->peer);
 }
 
+static void abandon_h(void *arg)
+{
+	struct ctrans *ct = arg;
+
+	ct->handler = NULL;
+	terminate(ct);
+}
+
 static void layer_destructor(void *arg)
 {
 	struct ctrans_layer *layer = arg;
 
-	for (uint32_t i = 0; i < layer->nslots; i++) {
-		struct ctrans *ct = layer->slots[i].ct;
-
-		if (!ct)
-			continue;
-		ct->handler = NULL;
-		terminate(ct);
-	}
-	hash_clear(layer->peers); /* an owner's transactions may still hold them */
+	if (layer->branches)
+		branches_apply(layer->branches, abandon_h);
+	mem_deref(layer->branches);
 	mem_deref(layer->peers);
-	mem_deref(layer->slots);
 	mem_deref(layer->wheel);
 }
 
@@ -367,9 +177,8 @@ int ctrans_layer_alloc(struct ctrans_layer **layerp, struct wheel *wheel, const 
 
 	layer->wheel = mem_ref(wheel);
 	layer->config = *config;
-	layer->tag = (uint32_t)config->randomh(config->arg);
-	err = hash_alloc(&layer->peers, PEERS_HASH_SIZE);
-	err = err ? err : grow_slots(layer);
+	err = branches_alloc(&layer->branches, (uint32_t)config->randomh(config->arg));
+	err = err ? err : peers_alloc(&layer->peers);
 	if (err)
 		mem_deref(layer);
 	else
@@ -380,7 +189,7 @@ int ctrans_layer_alloc(struct ctrans_layer **layerp, struct wheel *wheel, const 
 
 size_t ctrans_layer_count(const struct ctrans_layer *layer)
 {
-	return layer->nused;
+	return branches_count(layer->branches);
 }
 
 /* The last thing done with ct in an event: the handler may free it. */
@@ -470,11 +279,8 @@ static void send_ack(struct ctrans *ct, const struct pl *to)
 
 static int encode_request(struct ctrans *ct)
 {
-	int err = take_slot(ct);
+	int err = print_via(ct);
 
-	if (err)
-		return err;
-	err = print_via(ct);
 	if (err)
 		return err;
 	ct->mb = mbuf_alloc(MBUF_SIZE);
@@ -496,8 +302,12 @@ int ctrans_request(struct ctrans **ctp, struct ctrans_layer *layer, const struct
 	if (!ct)
 		return ENOMEM;
 
+	err = branches_take(layer->branches, &ct->slot, layer->config.randomh(layer->config.arg), ct);
+	if (err) {
+		mem_deref(ct);
+		return err;
+	}
 	ct->layer = layer;
-	ct->random = layer->config.randomh(layer->config.arg);
 	ct->is_invite = !strcmp(req->method, "INVITE");
 	ct->is_reliable = target->proto != TRANSPORT_UDP;
 	ct->state = ct->is_invite ? STATE_CALLING : STATE_TRYING;
@@ -506,7 +316,7 @@ int ctrans_request(struct ctrans **ctp, struct ctrans_layer *layer, const struct
 	ct->req = mem_ref(req);
 	ct->handler = h;
 	ct->arg = arg;
-	err = peer_get(&ct->peer, layer, &target->dst);
+	err = peers_get(&ct->peer, layer->peers, &target->dst);
 	err = err ? err : encode_request(ct);
 	if (!err) {
 		ct->sent_us = now(ct);
@@ -818,7 +628,7 @@ bool ctrans_layer_recv(struct ctrans_layer *layer, struct flow *flow, const stru
         bool is_truncated, uint64_t rx_us)
 {
 	struct sip_glance glance;
-	struct ctrans *ct;
+	void *ct;
 	(void)flow; /* a response may come by another connection (RFC 3261 18.2.2); the branch is what counts */
 
 	sip_glance(&glance, mbuf_buf(mb), mbuf_get_left(mb));
@@ -828,23 +638,24 @@ bool ctrans_layer_recv(struct ctrans_layer *layer, struct flow *flow, const stru
 	case SIP_KIND_KEEPALIVE:
 		return true;
 	case SIP_KIND_BROKEN:
-		count_stray(layer, src, is_truncated ? "a message too long or cut short" : "not a SIP message");
+		peers_count_stray(
+		        layer->peers, src, is_truncated ? "a message too long or cut short" : "not a SIP message");
 		return true;
 	case SIP_KIND_RESPONSE:
 		break;
 	}
 	if (!glance.branch.l) {
-		count_stray(layer, src, "a response without a branch in its Via");
+		peers_count_stray(layer->peers, src, "a response without a branch in its Via");
 		return true;
 	}
 
-	switch (match(&ct, layer, &glance.branch)) {
-	case MATCH_NONE:
-		count_stray(layer, src, "a response with a branch that is not ours");
+	switch (branches_match(&ct, layer->branches, &glance.branch)) {
+	case BRANCH_FOREIGN:
+		peers_count_stray(layer->peers, src, "a response with a branch that is not ours");
 		break;
-	case MATCH_LATE:
+	case BRANCH_LATE:
 		break;
-	case MATCH_LIVE:
+	case BRANCH_LIVE:
 		recv_matched(ct, src, mb, is_truncated, rx_us);
 		break;
 	}
@@ -870,7 +681,7 @@ static bool is_waiting(const struct ctrans *ct)
 
 static void fail_all(struct ctrans_layer *layer, const struct flow *flow, const struct sa *dst, int err)
 {
-	struct peer *peer = peer_find(layer, dst);
+	struct peer *peer = peers_find(layer->peers, dst);
 	struct list failed = LIST_INIT;
 	struct le *next;
 
@@ -895,7 +706,7 @@ void ctrans_layer_error(struct ctrans_layer *layer, struct flow *flow, const str
         size_t len, int err)
 {
 	struct sip_glance glance = {.kind = SIP_KIND_BROKEN};
-	struct ctrans *ct;
+	void *ct;
 	bool is_whole;
 
 	if (len)
@@ -908,6 +719,6 @@ void ctrans_layer_error(struct ctrans_layer *layer, struct flow *flow, const str
 			fail_all(layer, flow, dst, err);
 		return;
 	}
-	if (match(&ct, layer, &glance.branch) == MATCH_LIVE && is_waiting(ct))
+	if (branches_match(&ct, layer->branches, &glance.branch) == BRANCH_LIVE && is_waiting(ct))
 		fail(ct, err);
 }
