@@ -41,6 +41,7 @@ struct shared {
 	bool done; /* the step under way */
 	int code;  /* of the step: 0, else Paho's or the broker's reason */
 	char text[160];
+	char tls[160]; /* what OpenSSL said last */
 };
 
 struct broker {
@@ -113,19 +114,48 @@ static void subscribed(void *arg, MQTTAsync_successData *data)
 	step_ended(arg, refused ? 0x80 : 0, refused ? "refused" : NULL);
 }
 
+/* Of a CONNACK, Paho gives the broker's reason as its own code and no text. */
+static const char *code_text(int code, const char *text)
+{
+	static const char *const connack[] = {/* MQTT 3.1.1 3.2.2.3 */
+	        [1] = "the broker does not speak this version of MQTT",
+	        [2] = "the broker refuses the client id",
+	        [3] = "the broker is not available",
+	        [4] = "bad user name or password",
+	        [5] = "not authorized"};
+
+	if (code > 0 && code < (int)(sizeof(connack) / sizeof(connack[0])))
+		return connack[code];
+
+	return code >= 0x80 ? MQTTReasonCode_toString((enum MQTTReasonCodes)code) : text;
+}
+
 static void failed(void *arg, MQTTAsync_failureData *data)
 {
-	step_ended(arg, data && data->code ? data->code : -1, data ? data->message : NULL);
+	const int code = data && data->code ? data->code : -1;
+
+	step_ended(arg, code, code_text(code, data ? data->message : NULL));
 }
 
 static void failed5(void *arg, MQTTAsync_failureData5 *data)
 {
-	const int reason = data ? (int)data->reasonCode : 0;
+	int code = data && data->code ? data->code : -1;
 
-	if (reason >= 0x80)
-		step_ended(arg, reason, MQTTReasonCode_toString(data->reasonCode));
-	else
-		step_ended(arg, data && data->code ? data->code : -1, data ? data->message : NULL);
+	if (data && data->reasonCode >= 0x80)
+		code = (int)data->reasonCode;
+	step_ended(arg, code, code_text(code, data ? data->message : NULL));
+}
+
+static int tls_failed(const char *text, size_t len, void *arg)
+{
+	struct broker *b = arg;
+
+	pthread_mutex_lock(&b->s.lock);
+	snprintf(b->s.tls, sizeof(b->s.tls), "%.*s", (int)len, text);
+	b->s.tls[strcspn(b->s.tls, "\r\n")] = '\0';
+	pthread_mutex_unlock(&b->s.lock);
+
+	return 1;
 }
 
 static struct broker_message *copy_message(const char *topic, const MQTTAsync_message *m)
@@ -295,11 +325,14 @@ static int try_connect(struct broker *b, const char *url, bool is_v5, int *codep
 		ssl.trustStore = b->options->ca ? b->options->ca : trust_store_default;
 		ssl.keyStore = b->options->cert;
 		ssl.privateKey = b->options->key;
+		ssl.ssl_error_cb = tls_failed;
+		ssl.ssl_error_context = b;
 		c.ssl = &ssl;
 	}
 
 	pthread_mutex_lock(&b->s.lock);
 	b->s.lost = false;
+	b->s.tls[0] = '\0';
 	pthread_mutex_unlock(&b->s.lock);
 	step_begin(b);
 
@@ -320,10 +353,10 @@ static int connect_url(struct broker *b, const char *url)
 
 static void complain(struct broker *b, const char *what, const char *about, int err)
 {
-	char text[sizeof(b->s.text)];
+	char text[sizeof(b->s.text) + sizeof(b->s.tls) + 2];
 
 	pthread_mutex_lock(&b->s.lock);
-	memcpy(text, b->s.text, sizeof(text));
+	snprintf(text, sizeof(text), "%s%s%s", b->s.text, *b->s.tls ? ": " : "", b->s.tls);
 	pthread_mutex_unlock(&b->s.lock);
 
 	if (err == ETIMEDOUT)
@@ -370,6 +403,21 @@ static int read_password(struct broker *b)
 		b->password_len--;
 
 	return err;
+}
+
+/* Paho would only say that TLS failed. */
+static int check_files(const struct options *o)
+{
+	const char *const files[] = {o->ca, o->cert, o->key};
+
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		if (files[i] && access(files[i], R_OK)) {
+			fprintf(stderr, "sipedgectl: %s: %s\n", files[i], strerror(errno));
+			return EINVAL;
+		}
+	}
+
+	return 0;
 }
 
 static int create_client(struct broker *b)
@@ -427,6 +475,8 @@ int broker_open(struct broker **bp, const struct options *options)
 		err = errno;
 	if (!err)
 		err = catch_signals(b);
+	if (!err)
+		err = check_files(options);
 	if (!err && options->password_file)
 		err = read_password(b);
 	if (!err)

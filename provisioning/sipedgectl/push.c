@@ -125,6 +125,14 @@ static void print_issues(const struct push *p, const Sipedge__V1__ConfigReport *
 		        &p->doc, report->issues[i]->path, report->issues[i]->code, report->issues[i]->message);
 }
 
+static void print_refusal(const char *status, const Sipedge__V1__ConfigReport *report)
+{
+	if (report->effective_revision)
+		printf("%s: revision %" PRIu64 " runs on\n", status, report->effective_revision);
+	else
+		printf("%s: the node runs no configuration\n", status);
+}
+
 /* Whether what runs on the node is, byte for byte, what was sent. */
 static bool is_ours(const struct push *p, const Sipedge__V1__ConfigReport *report)
 {
@@ -157,12 +165,12 @@ static int judge(struct push *p, const Sipedge__V1__ConfigReport *report)
 
 	case SIPEDGE__V1__CONFIG_STATUS__CONFIG_STATUS_REJECTED:
 		print_issues(p, report);
-		printf("REJECTED: revision %" PRIu64 " runs on\n", report->effective_revision);
+		print_refusal("REJECTED", report);
 		return EXIT_NOT_OK;
 
 	case SIPEDGE__V1__CONFIG_STATUS__CONFIG_STATUS_ROLLED_BACK:
 		print_issues(p, report);
-		printf("ROLLED_BACK: revision %" PRIu64 " runs on\n", report->effective_revision);
+		print_refusal("ROLLED_BACK", report);
 		return EXIT_ROLLED_BACK;
 
 	default: /* of a newer node */

@@ -84,11 +84,11 @@ static void format_code(char buf[16], const Sipedge__V1__CheckResult *r)
 		snprintf(buf, 16, "%" PRIu32, r->code);
 }
 
-static void format_response(char buf[32], const Sipedge__V1__CheckResult *r)
+static void format_response(char buf[32], const Sipedge__V1__CheckResult *r, int decimals)
 {
 	buf[0] = '\0';
 	if (r->response_ms_opt_case == SIPEDGE__V1__CHECK_RESULT__RESPONSE_MS_OPT_RESPONSE_MS)
-		snprintf(buf, 32, "%.1f", r->response_ms);
+		snprintf(buf, 32, "%.*f", decimals, r->response_ms);
 }
 
 /* What the server said, else why there is nothing from it. */
@@ -142,7 +142,7 @@ static void print_csv_line(struct watch *w, const struct topic_result *at, const
 	w->has_header = true;
 
 	format_code(code, r);
-	format_response(response, r);
+	format_response(response, r, 3);
 	safe_time(started, sizeof(started), r->started_unix_us);
 	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
 		safe_print_csv(stdout, fields[i]);
@@ -161,7 +161,7 @@ static void print_text_line(struct watch *w, const struct topic_result *at, cons
 	w->has_header = true;
 
 	format_code(code, r);
-	format_response(response, r);
+	format_response(response, r, 1);
 	safe_time(finished, sizeof(finished), r->finished_unix_us);
 	printf("%-24s %-12s %-14s %-14s ", finished, at->node, at->account, at->variable);
 	print_verdict(w, r->verdict);
@@ -226,7 +226,7 @@ static void draw_row(const struct watch *w, const struct row *row, const struct 
 	char code[16], response[32], age[32];
 
 	format_code(code, row->result);
-	format_response(response, row->result);
+	format_response(response, row->result, 1);
 	format_age(age, row, now_ms);
 	safe_print_column(stdout, row->at.node, t->node);
 	putchar(' ');
@@ -260,7 +260,7 @@ static void draw(struct watch *w, const char *note)
 	for (size_t i = 0; i < shown; i++)
 		draw_row(w, w->rows.row[i], &t, now_ms);
 	if (shown < w->rows.n)
-		printf("… and %zu more", w->rows.n - shown);
+		printf("… and %zu more; ", w->rows.n - shown);
 	printf("%s\n", note);
 	fflush(stdout);
 
