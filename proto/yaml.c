@@ -21,6 +21,8 @@ enum {
 	STEP_MAX = KEY_MAX + 64,
 	PATH_LEN = (DEPTH_MAX + 2) * STEP_MAX,
 	ISSUES_MAX = 10000,
+	NESTING_MAX = 64, /* of lists and mappings: ours need 12 */
+	ANCHORS_MAX = 2000,
 	SUGGEST_MAX = 3,  /* names in "did you mean" */
 	NAME_MAX_LEN = 48 /* longest name that is compared with the known ones */
 };
@@ -50,6 +52,13 @@ struct place {
 	const char *key;                       /* its id in a list, NULL: none that is usable */
 	size_t index;                          /* in a list */
 	unsigned depth;
+};
+
+/* What the events of a file have shown so far. */
+struct shape {
+	int depth;
+	size_t anchors;
+	size_t documents;
 };
 
 struct loader {
@@ -784,11 +793,82 @@ static void report_unreadable(struct loader *l, const yaml_parser_t *parser, con
 	        parser->context ? ", " : "", parser->context ? parser->context : "");
 }
 
-/* Reads the one tree that the text must hold. */
-static void load_tree(struct loader *l, const uint8_t *text, size_t len)
+/* libyaml takes quadratic time for deep nesting and for many anchors, and checks neither: so look before composing the tree.
+   False: this event ends the walk. */
+static bool check_event(struct loader *l, const yaml_event_t *event, struct shape *shape)
 {
 	const struct place root = {0};
-	yaml_document_t second;
+	const yaml_char_t *anchor = NULL;
+
+	switch (event->type) {
+
+	case YAML_SEQUENCE_START_EVENT:
+		anchor = event->data.sequence_start.anchor;
+		shape->depth++;
+		break;
+
+	case YAML_MAPPING_START_EVENT:
+		anchor = event->data.mapping_start.anchor;
+		shape->depth++;
+		break;
+
+	case YAML_SEQUENCE_END_EVENT:
+	case YAML_MAPPING_END_EVENT:
+		shape->depth--;
+		break;
+
+	case YAML_SCALAR_EVENT:
+		anchor = event->data.scalar.anchor;
+		break;
+
+	case YAML_DOCUMENT_START_EVENT:
+		if (shape->documents++)
+			report(l, &event->start_mark, &root, NULL,
+			        "a second YAML document begins here: one file, one document");
+		break;
+
+	default:
+		break;
+	}
+
+	if (shape->depth > NESTING_MAX)
+		report(l, &event->start_mark, &root, NULL, "nests deeper than %d", NESTING_MAX);
+	if (anchor && ++shape->anchors > ANCHORS_MAX)
+		report(l, &event->start_mark, &root, NULL, "has more than %d anchors", ANCHORS_MAX);
+
+	return !l->issues && event->type != YAML_STREAM_END_EVENT;
+}
+
+static void check_shape(struct loader *l, const uint8_t *text, size_t len)
+{
+	const struct place root = {0};
+	struct shape shape = {0};
+	yaml_parser_t parser;
+	yaml_event_t event;
+	bool more = true;
+
+	if (!yaml_parser_initialize(&parser)) {
+		l->err = ENOMEM;
+		return;
+	}
+	yaml_parser_set_input_string(&parser, text, len);
+
+	while (more) {
+		if (!yaml_parser_parse(&parser, &event)) {
+			report_unreadable(l, &parser, text, len);
+			break;
+		}
+		more = check_event(l, &event, &shape);
+		yaml_event_delete(&event);
+	}
+	yaml_parser_delete(&parser);
+
+	if (!l->issues && !l->err && !shape.documents)
+		report(l, NULL, &root, NULL, "the file is empty");
+}
+
+static void load_tree(struct loader *l, const uint8_t *text, size_t len)
+{
 	yaml_parser_t parser;
 
 	if (!yaml_parser_initialize(&parser)) {
@@ -797,25 +877,11 @@ static void load_tree(struct loader *l, const uint8_t *text, size_t len)
 	}
 	yaml_parser_set_input_string(&parser, text, len);
 
-	if (!yaml_parser_load(&parser, &l->doc->tree)) {
+	/* an alias to nothing is found only here */
+	if (yaml_parser_load(&parser, &l->doc->tree))
+		l->doc->has_tree = true;
+	else
 		report_unreadable(l, &parser, text, len);
-		goto out;
-	}
-	l->doc->has_tree = true;
-
-	if (!yaml_document_get_root_node(&l->doc->tree)) {
-		report(l, NULL, &root, NULL, "the file is empty");
-		goto out;
-	}
-	if (!yaml_parser_load(&parser, &second)) {
-		report_unreadable(l, &parser, text, len);
-		goto out;
-	}
-	if (yaml_document_get_root_node(&second))
-		report(l, &second.start_mark, &root, NULL,
-		        "a second YAML document begins here: one file, one document");
-	yaml_document_delete(&second);
-out:
 	yaml_parser_delete(&parser);
 }
 
@@ -834,6 +900,8 @@ int yamldoc_load(struct yamldoc **docp, const uint8_t *text, size_t len, const P
 	if (len > YAMLDOC_SIZE_MAX)
 		report(&l, NULL, &root, NULL, "the file is larger than %d MiB", YAMLDOC_SIZE_MAX >> 20);
 	else
+		check_shape(&l, text, len);
+	if (!l.err && !l.issues)
 		load_tree(&l, text, len);
 	if (l.err || l.issues)
 		goto out;

@@ -214,7 +214,7 @@ static void say_no_answer(const struct push *p, enum broker_event event)
 	else
 		fprintf(stderr, "sipedgectl: no answer from %s within %g s: %s; the document stays at the broker\n",
 		        p->options->node, p->options->wait_s,
-		        !p->node_seen    ? "no such node has ever connected there"
+		        !p->node_seen    ? "the broker has no status of it"
 		        : p->node_online ? "its status says online"
 		                         : "its status says offline");
 }

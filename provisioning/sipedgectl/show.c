@@ -108,7 +108,7 @@ static void print_status(const Sipedge__V1__NodeStatus *s)
 
 	printf("status\n");
 	if (!s) {
-		printf("  none: no such node has ever connected to this broker\n");
+		printf("  none: the broker has no status of this node\n");
 		return;
 	}
 	safe_time(since, sizeof(since), s->since_unix_us);
@@ -184,7 +184,7 @@ static void print_desired(const Sipedge__V1__ConfigDocument *d)
 {
 	printf("desired\n");
 	if (!d) {
-		printf("  none: no document was pushed\n");
+		printf("  none: the broker has no document for this node\n");
 		return;
 	}
 	print_number("revision", d->revision);

@@ -245,6 +245,35 @@ static void test_yaml_aliases_work_within_bounds(void **state)
 	free(text);
 }
 
+static void test_yaml_deep_nesting_and_many_anchors_end_soon(void **state)
+{
+	const size_t size = 1000000;
+	char *text = malloc(size + 1);
+	size_t n;
+
+	(void)state;
+	assert_non_null(text);
+	memset(text, '[', size);
+	text[size] = '\0';
+	assert_refused(text, "1:65 : nests deeper than 64\n");
+
+	n = (size_t)sprintf(text, "accounts:\n");
+	for (int i = 0; n < size - 32; i++)
+		n += (size_t)sprintf(text + n, "- &a%d x\n", i);
+	assert_refused(text, "2002:3 : has more than 2000 anchors\n");
+	free(text);
+}
+
+static void test_yaml_alias_to_nothing_is_refused(void **state)
+{
+	struct yamldoc *doc = NULL;
+	struct seen seen;
+
+	(void)state;
+	assert_int_equal(load(&doc, &seen, "issuer: *x\n", 11), EBADMSG);
+	assert_non_null(strstr(seen.all, "1:9 : not YAML"));
+}
+
 static void test_yaml_larger_file_is_refused(void **state)
 {
 	char *text = malloc(YAMLDOC_SIZE_MAX + 1);
@@ -331,6 +360,8 @@ int main(void)
 	        cmocka_unit_test(test_yaml_empty_values_are_refused),
 	        cmocka_unit_test(test_yaml_unreadable_text_is_reported_with_its_place),
 	        cmocka_unit_test(test_yaml_aliases_work_within_bounds),
+	        cmocka_unit_test(test_yaml_deep_nesting_and_many_anchors_end_soon),
+	        cmocka_unit_test(test_yaml_alias_to_nothing_is_refused),
 	        cmocka_unit_test(test_yaml_larger_file_is_refused),
 	        cmocka_unit_test(test_yaml_later_issues_find_their_line),
 	        cmocka_unit_test(test_yaml_nested_entries_are_located_in_their_own_list),
