@@ -433,6 +433,8 @@ static bool head_is_bounded(struct pl rest)
 		single = single_find(&name);
 		if ((single < SINGLE_COUNT || name_is(&name, "Via", 'v')) && line.l > SIP_SINGLE_SIZE_MAX)
 			return false;
+		if (single == SINGLE_CSEQ && line.l > SIP_CSEQ_SIZE_MAX)
+			return false;
 		if (single < SINGLE_COUNT && (seen & 1U << single))
 			return false;
 		seen |= single < SINGLE_COUNT ? 1U << single : 0;

@@ -19,7 +19,9 @@ enum {
 	SIP_HEADERS_MAX = 256,
 	SIP_VALUES_MAX = 4096,     /* values, comma-separated ones counted singly */
 	SIP_VALUE_SIZE_MAX = 8192, /* of one value */
-	SIP_SINGLE_SIZE_MAX = 2048 /* of Via and of each header that stands once: To, From, Call-ID, CSeq, ... */
+	SIP_SINGLE_SIZE_MAX =
+	        1024, /* of the start line, of Via, and of each header that stands once: To, From, Call-ID, ... */
+	SIP_CSEQ_SIZE_MAX = 128, /* of CSeq: the worst of them, 10 ms for 2 KiB of digits */
 };
 
 /* A request but for its Via, which the transaction writes. Reference-counted (mem), read-only once sent. Strings are owned; NULL where absent. */

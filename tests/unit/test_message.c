@@ -360,6 +360,8 @@ static void test_message_decode_is_bounded(void **state)
 	                             "Call-ID: c\r\n" CSEQ "To: ",
 	                         "a", 60000, "\r\n\r\n"),
 	        EBADMSG);
+	assert_int_equal(decode_long(HEAD "CSeq: ", "1", 9, " OPTIONS\r\n\r\n"), 0);
+	assert_int_equal(decode_long(HEAD "CSeq: ", "1", 200, " OPTIONS\r\n\r\n"), EBADMSG);
 	assert_int_equal(decode_long("SIP/2.0 200 ", "a", 60000, "\r\n\r\n"), EBADMSG);
 	assert_int_equal(decode_long("", "a", 60000, ""), EBADMSG);
 }
