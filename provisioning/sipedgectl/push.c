@@ -240,12 +240,13 @@ static int wait_answer(struct push *p, int64_t deadline_ms)
 
 static int exchange(struct push *p)
 {
-	const int64_t deadline_ms = broker_now_ms() + (int64_t)(p->options->wait_s * 1000);
+	int64_t deadline_ms;
 	int code;
 
 	code = subscribe(p);
 	if (!code)
 		code = collect_retained(p);
+	deadline_ms = broker_now_ms() + (int64_t)(p->options->wait_s * 1000);
 	if (!code)
 		code = publish(p, deadline_ms);
 	if (!code)
