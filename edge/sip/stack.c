@@ -5,11 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/timerfd.h>
-#include <unistd.h>
 #include "edge/clock.h"
 #include "edge/log.h"
 #include "edge/sip/stack.h"
+#include "edge/sip/ticker.h"
 #include "edge/sip/uas.h"
 
 enum {
@@ -19,7 +18,7 @@ enum {
 
 struct stack {
 	struct sip_stack pub; /* first: a stack is a sip_stack */
-	int timerfd;          /* -1: none */
+	struct ticker *ticker;
 	struct wheel_timer sweep;
 	stack_request_h *requesth;
 	void *request_arg;
@@ -65,48 +64,6 @@ uint64_t stack_random(const struct sip_stack *pub)
 	*word = 0; /* what was given out is not found in memory again */
 
 	return value;
-}
-
-static void arm(struct stack *stack, uint64_t at_us)
-{
-	struct itimerspec when = {0};
-
-	if (at_us != UINT64_MAX) {
-		/* all zero would disarm it */
-		if (!at_us)
-			at_us = 1;
-		when.it_value.tv_sec = (time_t)(at_us / 1000000);
-		when.it_value.tv_nsec = (long)(at_us % 1000000) * 1000;
-	}
-	(void)timerfd_settime(stack->timerfd, TFD_TIMER_ABSTIME, &when, NULL);
-}
-
-static void earlier_h(uint64_t at_us, void *arg)
-{
-	arm(arg, at_us);
-}
-
-static void watch(struct stack *stack)
-{
-	uint64_t next_us = wheel_next(stack->pub.wheel);
-
-	arm(stack, next_us);
-	wheel_watch(stack->pub.wheel, next_us, earlier_h, stack);
-}
-
-static void tick_h(int flags, void *arg)
-{
-	struct stack *stack = arg;
-	uint64_t expirations;
-	(void)flags;
-
-	if (read(stack->timerfd, &expirations, sizeof(expirations)) < 0)
-		return; /* it was set anew meanwhile */
-
-	/* armed once, after all: handlers start timers by the thousand */
-	wheel_watch(stack->pub.wheel, 0, NULL, NULL);
-	wheel_advance(stack->pub.wheel, clock_mono_us());
-	watch(stack);
 }
 
 static void sweep_h(uint64_t now_us, void *arg)
@@ -175,12 +132,7 @@ static void stack_destructor(void *data)
 {
 	struct stack *stack = data;
 
-	if (stack->timerfd >= 0) {
-		fd_close(stack->timerfd);
-		(void)close(stack->timerfd);
-	}
-	if (stack->pub.wheel)
-		wheel_watch(stack->pub.wheel, 0, NULL, NULL);
+	mem_deref(stack->ticker);
 	mem_deref(stack->pub.resolver);
 	mem_deref(stack->pub.transactions);
 	mem_deref(stack->pub.transport);
@@ -190,22 +142,6 @@ static void stack_destructor(void *data)
 	explicit_bzero(stack->random, sizeof(stack->random));
 }
 
-static int start_timer(struct stack *stack)
-{
-	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC), err;
-
-	if (fd < 0)
-		return errno;
-	err = fd_listen(fd, FD_READ, tick_h, stack);
-	if (err) {
-		(void)close(fd);
-		return err;
-	}
-	stack->timerfd = fd;
-
-	return 0;
-}
-
 static int start_parts(struct stack *stack)
 {
 	struct ctrans_config config = {.sendh = send_h, .randomh = random_h, .nowh = now_h, .arg = stack};
@@ -213,7 +149,7 @@ static int start_parts(struct stack *stack)
 
 	err = wheel_alloc(&stack->pub.wheel, clock_mono_us());
 	if (!err)
-		err = start_timer(stack);
+		err = ticker_alloc(&stack->ticker, stack->pub.wheel);
 	if (!err)
 		err = transport_alloc(&stack->pub.transport, recv_h, error_h, stack);
 	if (!err)
@@ -232,7 +168,6 @@ int stack_alloc(struct sip_stack **stackp, const char *user_agent)
 	if (!stack)
 		return ENOMEM;
 
-	stack->timerfd = -1;
 	err = str_dup(&stack->user_agent, user_agent);
 	if (!err)
 		err = start_parts(stack);
@@ -243,7 +178,6 @@ int stack_alloc(struct sip_stack **stackp, const char *user_agent)
 
 	stack->pub.user_agent = stack->user_agent;
 	stack->tag_secret = stack_random(&stack->pub);
-	watch(stack);
 	sweep_h(clock_mono_us(), stack);
 	*stackp = &stack->pub;
 
