@@ -1,0 +1,189 @@
+"""Real broker, real SIP peers, the agent as a process; messages decoded by Google's protobuf, received by paho-mqtt."""
+import importlib
+import os
+import pathlib
+import subprocess
+import sys
+import threading
+import time
+
+import paho.mqtt.client as mqtt
+import pytest
+
+import peers
+from peers import BIN, ROOT, wait_for
+
+
+@pytest.fixture(scope="session")
+def pb():
+    """The contract, compiled by protoc for Python."""
+    out = BIN / "test-proto"
+    out.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["protoc", f"--proto_path={ROOT / 'proto'}", f"--python_out={out}", ROOT / "proto/sipedge/v1/sipedge.proto"], check=True)
+    sys.path.insert(0, str(out))
+    return importlib.import_module("sipedge.v1.sipedge_pb2")
+
+
+class Bed:
+    """What one test has started; all of it is ended afterwards, whatever happens."""
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        self.processes = []
+        self.clients = []
+        self.count = 0
+
+    def start(self, kind, *args, **options):
+        self.count += 1
+        folder = self.folder / f"{self.count}-{kind.__name__.lower()}"
+        folder.mkdir()
+        process = kind(folder, *args, **options)
+        self.processes.append(process)
+        return process
+
+    def close(self):
+        for client in self.clients:
+            client.close()
+        for process in reversed(self.processes):
+            process.destroy()
+
+
+@pytest.fixture
+def bed(tmp_path):
+    bed = Bed(tmp_path)
+    yield bed
+    bed.close()
+
+
+class Subscriber:
+    """An independent MQTT client that keeps every message in order."""
+
+    def __init__(self, port, protocol=mqtt.MQTTv5, topics=("sipedge/v1/#",)):
+        self.messages = []  # (topic, payload, retain flag, properties), in order of arrival
+        self.lock = threading.Lock()
+        self.ready = threading.Event()
+        self.client = mqtt.Client(protocol=protocol)
+        self.client.on_message = self._message
+        self.client.on_connect = lambda client, *_: client.subscribe([(t, 1) for t in topics])
+        self.client.on_subscribe = lambda *_: self.ready.set()
+        self.client.connect("127.0.0.1", port)
+        self.client.loop_start()
+        assert self.ready.wait(10)
+
+    def _message(self, client, userdata, message):
+        with self.lock:
+            self.messages.append((message.topic, bytes(message.payload), message.retain, getattr(message, "properties", None), time.time()))
+
+    def close(self):
+        self.client.disconnect()
+        self.client.loop_stop()
+
+    def all(self, topic_end, since=0):
+        """(payload, retain) of messages whose topic ends so."""
+        with self.lock:
+            return [(m[1], m[2]) for m in self.messages[since:] if m[0].endswith(topic_end)]
+
+    def mark(self):
+        with self.lock:
+            return len(self.messages)
+
+    def publish(self, topic, payload, retain=False):
+        info = self.client.publish(topic, payload, qos=1, retain=retain)
+        info.wait_for_publish(30)
+        assert info.is_published()
+
+
+class Site(Subscriber):
+    """A subscriber that knows one node's topics and the contract's messages."""
+
+    def __init__(self, pb, port, node="n1", **options):
+        super().__init__(port, **options)
+        self.pb = pb
+        self.node = node
+        self.base = f"sipedge/v1/{node}"
+
+    def results(self, account=None, variable=None, since=0):
+        found = []
+        with self.lock:
+            messages = self.messages[since:]
+        for topic, payload, *_ in messages:
+            parts = topic.split("/")
+            if len(parts) == 6 and parts[3] == "result" and payload and parts[4] == (account or parts[4]) and parts[5] == (variable or parts[5]):
+                found.append(self.pb.CheckResult.FromString(payload))
+        return found
+
+    def wait_result(self, account, variable, seconds=15, since=0, where=lambda r: True):
+        return wait_for(lambda: next((r for r in self.results(account, variable, since) if where(r)), None),
+                        f"no result of {account}/{variable} as wanted; there are {[(r.account, r.variable, r.verdict, r.code, r.error_text) for r in self.results()][-8:]}", seconds)
+
+    def reports(self, since=0):
+        return [self.pb.ConfigReport.FromString(p) for p, _ in self.all("/config/reported", since)]
+
+    def statuses(self, since=0):
+        return [self.pb.NodeStatus.FromString(p) for p, _ in self.all("/status", since) if p]
+
+    def push_bytes(self, payload):
+        since = self.mark()
+        self.publish(f"{self.base}/config/desired", payload, retain=True)
+        return since
+
+    def push(self, document, seconds=15):
+        """Publishes a document and returns the final report on it."""
+        since = self.push_bytes(document.SerializeToString())
+        return self.wait_report(document.revision, since, seconds)
+
+    def wait_report(self, revision, since=0, seconds=15):
+        final = (self.pb.CONFIG_STATUS_APPLIED, self.pb.CONFIG_STATUS_REJECTED, self.pb.CONFIG_STATUS_ROLLED_BACK)
+        return wait_for(lambda: next((r for r in self.reports(since) if r.offered_revision == revision and r.status in final), None),
+                        f"no final report on revision {revision}", seconds)
+
+    def document(self, revision, *accounts, **fields):
+        return self.pb.ConfigDocument(revision=revision, accounts=accounts, **fields)
+
+    def account(self, id, port, *commands, **fields):
+        """An account on a loopback port; quick enough for tests unless told otherwise."""
+        fields = {"remote_address": "127.0.0.1", "timeout_ms": 3000, "sync_interval_s": 1, **fields}
+        return self.pb.DeviceAccount(id=id, remote_port=port, commands=commands, **fields)
+
+    def command(self, name, method="OPTIONS", **fields):
+        return self.pb.Command(name=name, command=method, **fields)
+
+    def secret(self, text=peers.PASSWORD):
+        return self.pb.Secret(plain=text)
+
+
+class Agent(peers.Process):
+    """sipedge run."""
+
+    def __init__(self, folder, broker, *options, node="n1", env=None):
+        self.state = pathlib.Path(folder) / "state"
+        super().__init__(folder, "agent", BIN / "sipedge", "run", "--broker", broker.url, "--node", node, "--state-dir", self.state,
+                         "--allow-plain-secrets", "--log-level", "debug", *options, env={**os.environ, **(env or {})})
+
+
+@pytest.fixture
+def broker(bed):
+    return bed.start(peers.Broker)
+
+
+@pytest.fixture
+def site(bed, broker, pb):
+    site = Site(pb, broker.port)
+    bed.clients.append(site)
+    return site
+
+
+@pytest.fixture
+def agent(bed, broker, site):
+    agent = bed.start(Agent, broker)
+    wait_for(lambda: any(s.state == site.pb.NODE_STATE_ONLINE for s in site.statuses()), f"the agent is not online:\n{agent.text()[-2000:]}")
+    return agent
+
+
+def cells(result):
+    """The first record of a result's table: name -> value, None for null."""
+    values = {}
+    for field, cell in zip(result.table.fields, result.table.records[0].cells):
+        kind = cell.WhichOneof("value")
+        values[field.name] = getattr(cell, kind) if kind else None
+    return values
