@@ -446,7 +446,6 @@ static int run(struct probe *p)
 	if (err)
 		return err;
 
-
 	return re_main(NULL);
 }
 

@@ -29,6 +29,7 @@ enum {
 	WINDOW_MAX = 64,
 	WINDOW_BYTES = 32768, /* more could fill the socket: then not even a disconnect gets through Paho's queue */
 	FLIGHTS = 128,        /* the window, subscriptions, status; a power of two */
+	PASSWORDS_MAX = 16, /* changes that wait for the next connect */
 	OUTBOX_MAX = 64,
 	TOPICS_MAX = 16,
 	OVERHEAD = 256, /* fixed header and properties of a PUBLISH, at most */
@@ -104,6 +105,7 @@ struct link {
 	bool is_started, is_abandoned; /* of the thread that starts and stops */
 	atomic_bool is_up, wants_stop, wants_status;
 	atomic_uint_fast64_t round_us;
+	struct inbox *passwords; /* the newest one counts */
 
 	/* handlers are called under it, so that none is called after link_stop() */
 	pthread_mutex_t gate;
@@ -134,6 +136,12 @@ struct link {
 
 /* Process-wide: a late callback of an older link must not name a request of this one. */
 static atomic_uintptr_t last_number;
+
+static void password_free(void *item)
+{
+	explicit_bzero(item, strlen(item));
+	mem_deref(item);
+}
 
 static struct broker *broker(struct link *link)
 {
@@ -322,6 +330,17 @@ static void give_up(struct link *link, const char *why)
 		enter(link, PHASE_CLOSING, CLOSE_MS);
 }
 
+static void take_password(struct link *link)
+{
+	char *password;
+
+	while ((password = inbox_take(link->passwords))) {
+		if (paho_set_password(link->paho, *password ? password : NULL))
+			log_error("broker password lost: out of memory");
+		password_free(password);
+	}
+}
+
 static void attempt(struct link *link)
 {
 	struct paho_connect connect = {.uri = broker(link)->uri,
@@ -331,6 +350,7 @@ static void attempt(struct link *link)
 	        .will_retain = link->will_retain,
 	        .will_qos = link->will_qos};
 
+	take_password(link);
 	link->since_unix_us = clock_unix_us();
 	link->attempt = atomic_fetch_add(&last_number, 1) + 1;
 	connect.will = ask_status(link, NODE_LOST);
@@ -750,6 +770,7 @@ static void destructor(void *arg)
 		mem_deref(link->flights[i].msg);
 	mem_deref(link->next);
 	mem_deref(link->outbox);
+	mem_deref(link->passwords);
 	mem_deref(link->paho);
 	for (size_t i = 0; i < link->nbrokers; i++) {
 		mem_deref(link->brokers[i].url);
@@ -859,6 +880,8 @@ int link_alloc(struct link **linkp, const struct link_config *config, const stru
 	if (!err)
 		err = inbox_alloc(&link->outbox, OUTBOX_MAX, message_free);
 	if (!err)
+		err = inbox_alloc(&link->passwords, PASSWORDS_MAX, password_free);
+	if (!err)
 		err = make_paho(link, config);
 	if (err)
 		mem_deref(link);
@@ -895,6 +918,19 @@ static void wake_up(struct link *link)
 int link_publish(struct link *link, struct link_message *msg)
 {
 	return atomic_load(&link->is_up) ? inbox_push(link->outbox, msg) : ENOTCONN;
+}
+
+int link_set_password(struct link *link, const char *password)
+{
+	char *copy = NULL;
+	int err = str_dup(&copy, password ? password : "");
+
+	if (!err)
+		err = inbox_push(link->passwords, copy);
+	if (err && copy)
+		password_free(copy);
+
+	return err;
 }
 
 void link_publish_status(struct link *link)

@@ -78,6 +78,9 @@ int link_start(struct link *link); /* starts the publisher thread; returns at on
    caller's then. After ENOBUFS an outcome will come; after ENOTCONN a LINK_CONNECTED. */
 int link_publish(struct link *link, struct link_message *msg);
 
+/* Any thread. From the next connect on; copied, NULL: none. Certificates are read from their files at each connect anyway. */
+int link_set_password(struct link *link, const char *password);
+
 void link_publish_status(struct link *link); /* any thread: publish the status again, soon */
 bool link_is_alive(struct link *link);       /* the publisher thread went round within the last 10 s */
 

@@ -241,6 +241,13 @@ static void event_free(void *item)
 	mem_deref(item);
 }
 
+static void forget_password(struct paho *paho)
+{
+	if (paho->password)
+		explicit_bzero(paho->password, strlen(paho->password));
+	paho->password = mem_deref(paho->password);
+}
+
 static void destructor(void *arg)
 {
 	struct paho *paho = arg;
@@ -249,9 +256,7 @@ static void destructor(void *arg)
 	mem_deref(paho->events);
 	mem_deref(paho->client_id);
 	mem_deref(paho->username);
-	if (paho->password)
-		explicit_bzero(paho->password, strlen(paho->password));
-	mem_deref(paho->password);
+	forget_password(paho);
 	mem_deref(paho->ca);
 	mem_deref(paho->cert);
 	mem_deref(paho->key);
@@ -261,6 +266,13 @@ static void destructor(void *arg)
 static int copy(char **textp, const char *text)
 {
 	return text ? str_dup(textp, text) : 0;
+}
+
+int paho_set_password(struct paho *paho, const char *password)
+{
+	forget_password(paho);
+
+	return copy(&paho->password, password);
 }
 
 static int copy_config(struct paho *paho, const struct paho_config *config)

@@ -71,6 +71,9 @@ int paho_subscribe(struct paho *paho, const char *topic, uintptr_t number);
 int paho_publish(struct paho *paho, const struct link_message *msg, int qos, uintptr_t number);
 int paho_disconnect(struct paho *paho, uintptr_t number); /* at once: without waiting for acknowledgements */
 
+/* From the next paho_connect() on; copied; NULL: none. ENOMEM. */
+int paho_set_password(struct paho *paho, const char *password);
+
 void paho_mute(struct paho *paho); /* any thread: no event and no payload from now on */
 
 #endif
