@@ -57,6 +57,7 @@ static void destructor(void *arg)
 
 	mem_deref(p->finished);
 	mem_deref(p->result);
+	mem_deref(p->device);
 	mem_deref(p->checker);
 	mem_deref(p->stack);
 	mem_deref(p->config);
@@ -301,7 +302,7 @@ static int parse(struct probe *p, int argc, char *argv[])
 
 /* ---- the document ---- */
 
-static int init(struct probe *p)
+static void init(struct probe *p)
 {
 	sipedge__v1__config_document__init(&p->document);
 	sipedge__v1__device_account__init(&p->account);
@@ -316,8 +317,6 @@ static int init(struct probe *p)
 	p->account.n_commands = 1;
 	p->account.commands = p->commands;
 	p->commands[0] = &p->command;
-
-	return 0;
 }
 
 static int fill(struct probe *p)
@@ -438,7 +437,7 @@ static int run(struct probe *p)
 
 	err = device_alloc(&p->device, p->checker, p->config->accounts[0]);
 	if (err) {
-		(void)fprintf(stderr, "sipedge: check: the local address or port can't be used: %s\n", strerror(err));
+		(void)fputs("sipedge: check: the local address or port can't be used\n", stderr);
 		return err;
 	}
 	device_start(p->device);
@@ -466,6 +465,27 @@ static int exit_status(enum verdict verdict)
 	return EXIT_BAD_USAGE;
 }
 
+/* The status of the check, or that of bad usage when there was none. */
+static int check_and_print(struct probe *p)
+{
+	int err = runtime_init();
+
+	if (!err)
+		err = run(p);
+	if (err || !p->result) {
+		(void)fprintf(stderr, "sipedge: check: %s\n", strerror(err ? err : ENOMEM));
+		return EXIT_BAD_USAGE;
+	}
+	err = probe_print(stdout, p->format, p->result->buf, p->result->end, &p->config->accounts[0]->commands[0],
+	        isatty(STDOUT_FILENO));
+	if (err) {
+		(void)fprintf(stderr, "sipedge: check: the result can't be printed: %s\n", strerror(err));
+		return EXIT_BAD_USAGE;
+	}
+
+	return exit_status(p->finished->verdict);
+}
+
 int probe_main(int argc, char *argv[])
 {
 	struct probe *p = mem_zalloc(sizeof(*p), destructor);
@@ -474,29 +494,18 @@ int probe_main(int argc, char *argv[])
 	if (!p)
 		return EXIT_BAD_USAGE;
 
-	err = init(p);
-	if (!err)
-		err = parse(p, argc, argv);
+	init(p);
+	err = parse(p, argc, argv);
 	if (!err)
 		err = fill(p);
 	if (!err)
 		err = validate(p);
 	if (!err)
-		err = runtime_init();
-	if (!err) {
-		err = run(p);
-		if (p->result) {
-			status = exit_status(p->finished->verdict);
-			err = probe_print(stdout, p->format, p->result->buf, p->result->end,
-			        &p->config->accounts[0]->commands[0], isatty(STDOUT_FILENO));
-		}
-		runtime_close();
-	}
-	if (err == ECANCELED)
+		status = check_and_print(p);
+	else if (err == ECANCELED)
 		status = 0;
-	else if (err && !p->result && err != EINVAL && err != EBADMSG)
-		(void)fprintf(stderr, "sipedge: check: %s\n", strerror(err));
 	mem_deref(p);
+	runtime_close();
 
 	return status;
 }
