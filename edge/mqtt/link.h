@@ -39,7 +39,9 @@ struct link_message {
 	const char *type;     /* static: "CheckResult", for the content type */
 	bool retain;
 	uint32_t expiry_s; /* MQTT 5 message expiry; 0: none */
-	uint64_t id;       /* the owner's */
+	uint64_t id;       /* the owner's, as are the two below: room for what it was told, to pass the message on */
+	int outcome;
+	int reason;
 };
 
 /* Message and payload belong to one thread at a time: give up your own reference to the payload before link_publish(). */

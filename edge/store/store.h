@@ -1,9 +1,10 @@
 /**
  * @file store.h  What waits for the broker, and the configuration in force: the thread between the loop and the publisher
  *
- * The store thread numbers results and keeps them until the broker acknowledged them; decodes, validates and compares documents;
- * makes the reports. The loop never waits for it: pushes are bounded, what does not fit is counted as dropped. In this version the
- * spool is memory (SPOOL_BYTES_MAX); nothing outside this folder knows.
+ * The store thread numbers results and keeps them until the broker acknowledged them (spool.h); decodes, validates and compares
+ * documents and makes the reports (desired.h). The loop never waits for it: pushes are bounded, what does not fit is counted as
+ * dropped. Reports go before results; the current one is published again whenever the broker is back, since a broker without
+ * persistence has forgotten it. In this version the spool is memory (SPOOL_BYTES_MAX); nothing outside this folder knows.
  */
 #ifndef SIPEDGE_STORE_STORE_H
 #define SIPEDGE_STORE_STORE_H
@@ -41,7 +42,8 @@ void store_put_result(
 /* Loop thread. The variable is gone: its retained result is cleared, after what waits. */
 void store_clear_variable(struct store *store, const char *account, const char *variable);
 
-/* Any thread. A payload from config/desired; copied. */
+/* Any thread. A payload from config/desired; copied, unless it is larger than DOCUMENT_SIZE_MAX. While one is being worked on the
+   newest one waits and replaces an older one that waits. */
 void store_put_document(struct store *store, const uint8_t *buf, size_t len);
 
 /* Loop thread, exactly once per plan. err 0: it runs: reported APPLIED. Else the former one runs on: ROLLED_BACK with this path and sentence. */
@@ -53,14 +55,15 @@ void store_link_state(struct store *store, enum link_state state);
 
 struct store_figures {
 	uint32_t spooled;
-	uint64_t dropped;
+	uint64_t dropped;    /* results: a bound was reached, or the broker refused them for good */
 	uint64_t unreadable; /* messages that could not be decoded */
 	uint64_t revision;   /* effective */
 };
 void store_figures_get(struct store *store, struct store_figures *figures); /* any thread */
 bool store_is_alive(struct store *store);
 
-/* Waits until what was put before has been numbered and handed over, and acknowledged if the link is up, or timeout_ms. Then ends the thread. */
+/* Waits until what was put before has been numbered and, if the link is up, acknowledged, or timeout_ms. Then ends the thread; a
+   plan that nobody answered does not hold it up. Before link_stop(); afterwards link's handlers may still call. mem_deref() after both. */
 void store_stop(struct store *store, unsigned timeout_ms);
 
 #endif
