@@ -72,9 +72,10 @@ static enum verdict_error connect_error_of(int err)
 }
 
 /* Statistics of this try, once, before its exchange is let go of. */
-static void collect(struct check *check, struct uac_stats *stats)
+static void collect(struct check *check)
 {
-	memset(stats, 0, sizeof(*stats));
+	struct uac_stats *stats = &check->stats;
+
 	if (!check->sent_us || check->is_collected)
 		return;
 
@@ -94,29 +95,33 @@ static void abandon(struct check *check)
 		check->method->abandon(check);
 }
 
-/* The verdict of silence depends on what it was waited for. */
+/* dst NULL: not resolved */
+static void set_remote(struct check *check, const struct sa *dst)
+{
+	char text[ADDRESS_TEXT_SIZE];
+
+	if (!dst)
+		return;
+	address_print(text, dst);
+	result_set_str(check->result, COL_REMOTE, text);
+}
+
 static void deadline_handler(uint64_t now_us, void *arg)
 {
 	struct check *check = arg;
 	struct check_end end = {.error = VERDICT_ERROR_TIMEOUT};
-	struct uac_stats stats;
 	(void)now_us;
 
-	collect(check, &stats);
 	if (check->opening && line_opening_phase(check->opening) == LINE_DNS) {
 		end.error = VERDICT_ERROR_DNS;
 		end.text = "the name was not resolved within the timeout";
 	} else if (check->opening) {
 		end.error = VERDICT_ERROR_CONNECT;
 		end.text = "no connection within the timeout";
-	} else if (stats.strays) {
-		end.error = VERDICT_ERROR_PROTOCOL;
-		end.text = stats.stray_text;
-	} else if (flow_has_partial(check->target.flow)) {
-		end.error = VERDICT_ERROR_PROTOCOL;
-		end.text = "the server began a message and did not end it";
+		set_remote(check, line_opening_dst(check->opening));
 	}
 
+	collect(check);
 	abandon(check);
 	check_finish(check, &end);
 }
@@ -139,12 +144,10 @@ static void fail_later(struct check *check, enum verdict_error error, int err)
 	start_timer(check, stack_now(check_stack(check)), failure_handler);
 }
 
-static void set_addresses(struct check *check)
+static void set_local(struct check *check)
 {
 	char text[ADDRESS_TEXT_SIZE];
 
-	address_print(text, &check->target.dst);
-	result_set_str(check->result, COL_REMOTE, text);
 	address_print(text, &check->local);
 	result_set_str(check->result, COL_LOCAL, text);
 }
@@ -155,6 +158,7 @@ static void start_method(struct check *check, const struct uac_target *target)
 
 	check->target.flow = mem_ref(target->flow);
 	check->target.dst = target->dst;
+	set_remote(check, &target->dst);
 	err = flow_local(target->flow, &target->dst, &check->local);
 	err = err ? err : device_set_local(check->device, &check->local);
 	err = err ? err : check->method->start(check);
@@ -170,21 +174,19 @@ static void start_method(struct check *check, const struct uac_target *target)
 	++check->attempts;
 	if (!check->first_sent_us)
 		check->first_sent_us = check->sent_us;
-	set_addresses(check);
+	set_local(check);
 }
 
 static void open_failed(struct check *check, const struct line_answer *answer)
 {
 	struct check_end end = {.text = answer->text};
-	char remote[ADDRESS_TEXT_SIZE];
 
 	if (answer->phase == LINE_DNS) {
 		end.error = VERDICT_ERROR_DNS;
 	} else {
 		end.error = line_transport(check->device->line) == TRANSPORT_UDP ? VERDICT_ERROR_LOCAL
 		                                                                 : connect_error_of(answer->err);
-		address_print(remote, &answer->dst);
-		result_set_str(check->result, COL_REMOTE, remote);
+		set_remote(check, &answer->dst);
 	}
 	if (!end.text)
 		end.text = str_error(answer->err, check->text, sizeof(check->text));
@@ -223,6 +225,7 @@ static void begin_try(struct check *check, uint64_t now_us)
 	check->challenged_us = 0;
 	check->authenticated_us = 0;
 	check->is_collected = false;
+	memset(&check->stats, 0, sizeof(check->stats));
 	start_timer(check, now_us + (uint64_t)check->command->timeout_ms * 1000, deadline_handler);
 
 	if (line_get(check->device->line, &target)) {
@@ -296,15 +299,28 @@ static void write_columns(struct check *check, const struct check_end *end)
 	result->finished_unix_us = clock_unix_us();
 }
 
+/* Silence, or was there something that is no answer? Then the server is there, but broken. */
+static void look_into_silence(const struct check *check, struct check_end *end)
+{
+	if (check->stats.strays) {
+		end->error = VERDICT_ERROR_PROTOCOL;
+		end->text = check->stats.stray_text;
+	} else if (check->target.flow && flow_has_partial(check->target.flow)) {
+		end->error = VERDICT_ERROR_PROTOCOL;
+		end->text = "the server began a message and did not end it";
+	}
+}
+
 void check_finish(struct check *check, const struct check_end *end)
 {
 	struct check_end last = *end; /* it may stand inside of what goes now */
-	struct uac_stats stats;
 	struct result *result;
 	check_done_h *doneh = check->doneh;
 	void *arg = check->arg;
 
-	collect(check, &stats);
+	collect(check);
+	if (last.error == VERDICT_ERROR_TIMEOUT)
+		look_into_silence(check, &last);
 	if (is_retried(check, &last)) {
 		retry(check, last.error);
 		return;
@@ -324,9 +340,8 @@ void check_finish(struct check *check, const struct check_end *end)
 void check_cancel(struct check *check)
 {
 	const struct check_end end = {.error = VERDICT_ERROR_CANCELLED};
-	struct uac_stats stats;
 
-	collect(check, &stats);
+	collect(check);
 	abandon(check);
 	check_finish(check, &end);
 }
@@ -370,6 +385,8 @@ int check_start(struct check **checkp, struct device *device, const struct comma
 	int err;
 
 	if (!device || !command || !doneh || !methods[command->method])
+		return EINVAL;
+	if (command < device->account->commands || command >= device->account->commands + device->account->ncommands)
 		return EINVAL;
 	if (device->is_closing || device->checker->is_closing)
 		return ECANCELED;

@@ -53,8 +53,9 @@ struct check {
 	uint32_t retransmits;     /* of all tries */
 	struct check_end failure; /* could not be sent: told from the loop, never from inside check_start() */
 	char text[128];           /* of `failure` */
-	bool is_collected;        /* this try's statistics are in the result */
-	bool is_done;             /* the deadline is met: INVITE holds or cleans up, REGISTER removes */
+	bool is_collected;        /* this try's statistics are here and in the result */
+	struct uac_stats stats;
+	bool is_done; /* the deadline is met: INVITE holds or cleans up, REGISTER removes */
 };
 
 /* One method: start is called once the target is connected, again for every retry. */

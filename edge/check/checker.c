@@ -11,9 +11,19 @@ static void destructor(void *arg)
 	struct checker *checker = arg;
 
 	wheel_stop(&checker->timer);
+	if (checker->calls)
+		stack_set_request_handler(checker->stack, NULL, NULL);
 	list_flush(&checker->removals);
+	mem_deref(checker->calls);
 	for (enum method method = 0; method < METHOD_COUNT; method++)
 		mem_deref(checker->methods[method]);
+}
+
+static bool request_handler(const struct sip_msg *msg, const struct transport_rx *rx, void *arg)
+{
+	struct checker *checker = arg;
+
+	return call_list_request(checker->calls, msg, rx);
 }
 
 int checker_alloc(struct checker **checkerp, struct sip_stack *stack)
@@ -30,17 +40,20 @@ int checker_alloc(struct checker **checkerp, struct sip_stack *stack)
 	for (enum method method = 0; method < METHOD_COUNT && !err; method++)
 		err = str_dup(&checker->methods[method], method_name(method));
 
-	if (err)
+	err = err ? err : call_list_alloc(&checker->calls, stack);
+	if (err) {
 		mem_deref(checker);
-	else
-		*checkerp = checker;
+		return err;
+	}
+	stack_set_request_handler(stack, request_handler, checker);
+	*checkerp = checker;
 
-	return err;
+	return 0;
 }
 
 static bool is_over(const struct checker *checker)
 {
-	return checker->nstopping == 0 && list_isempty(&checker->removals);
+	return checker->nstopping == 0 && list_isempty(&checker->removals) && call_list_count(checker->calls) == 0;
 }
 
 /* Calls and removals have nobody to tell at their end, so they are looked at. */

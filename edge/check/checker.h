@@ -14,6 +14,7 @@ struct checker;
 struct device;
 struct check;
 
+/* Takes the stack's request handler, for requests inside of calls. The stack must outlive the checker. */
 int checker_alloc(struct checker **checkerp, struct sip_stack *stack);
 
 /* Ends everything cleanly: running checks finish as `cancelled`, calls get CANCEL or BYE, bindings are removed. doneh is called once nothing is left

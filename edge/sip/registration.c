@@ -256,6 +256,10 @@ static void bound(struct registration *reg, const struct sip_msg *msg)
 	register_answer_get(&answer, msg, reg->config.id->contact);
 	if (answer.has_expires)
 		granted_s = answer.expires_s;
+	if (!granted_s) {
+		failed(reg, 0, "the registrar binds for 0 seconds");
+		return;
+	}
 
 	let_go(reg);
 	reg->stale = mem_deref(reg->stale);
@@ -417,15 +421,18 @@ static void open_handler(const struct line_answer *answer, uint64_t now_us, void
 {
 	struct registration *reg = arg;
 	struct uac_target target = answer->target;
-	int err = answer->err;
 	(void)now_us;
 
-	if (err) {
-		reg->opening = mem_deref(reg->opening);
-		if (reg->state == STATE_REMOVING)
-			stopped(reg);
-		else
-			failed_errno(reg, err);
+	if (answer->err && reg->state == STATE_REMOVING) {
+		stopped(reg);
+		return;
+	}
+	if (answer->err && answer->text) {
+		failed(reg, 0, answer->text);
+		return;
+	}
+	if (answer->err) {
+		failed_errno(reg, answer->err);
 		return;
 	}
 

@@ -249,6 +249,89 @@ static void test_check_refused_port_is_transport_at_once(void **state)
 	assert_true(cell_ms(r, COL_TOTAL_MS) < 1000);
 }
 
+static void test_check_retry_after_refusal_waits(void **state)
+{
+	struct command *command = rig_account(&rig, METHOD_OPTIONS, TRANSPORT_UDP, NULL);
+	struct result *r;
+	struct sa gone;
+	int fd = peer_udp(&gone);
+	(void)state;
+
+	close(fd);
+	rig.account->remote_port = sa_port(&gone);
+	command->retries = 1;
+	r = rig_run(&rig);
+	assert_unanswered(r, VERDICT_ERROR_TRANSPORT);
+	assert_int_equal(cell_int(r, COL_ATTEMPTS), 2);
+	assert_true(cell_ms(r, COL_TOTAL_MS) >= 500);
+}
+
+static void test_check_no_retry_after_an_answer(void **state)
+{
+	struct command *command = rig_account(&rig, METHOD_OPTIONS, TRANSPORT_UDP, NULL);
+	struct result *r;
+	(void)state;
+
+	command->retries = 3;
+	rig.fake->code = 500;
+	r = rig_run(&rig);
+	assert_answered(r, 500);
+	assert_int_equal(rig.fake->requests, 1);
+}
+
+static void test_check_partial_answer_over_tcp_is_protocol(void **state)
+{
+	struct result *r;
+	(void)state;
+
+	rig_account(&rig, METHOD_OPTIONS, TRANSPORT_TCP, NULL);
+	rig.fake->requesth = broken;
+	broken_format = "SIP/2.0 200 OK\r\nVia: %r\r\nFrom: %r\r\n";
+	r = rig_run(&rig);
+	assert_unanswered(r, VERDICT_ERROR_PROTOCOL);
+	assert_true(cell_ms(r, COL_TOTAL_MS) >= 300);
+}
+
+static void test_check_two_servers_from_one_tcp_port(void **state)
+{
+	struct rig other;
+	struct sa own;
+	int fd = peer_listen(&own);
+	(void)state;
+
+	close(fd);
+	assert_int_equal(rig_setup(&other), 0);
+	rig_account(&rig, METHOD_OPTIONS, TRANSPORT_TCP, NULL);
+	rig_account(&other, METHOD_OPTIONS, TRANSPORT_TCP, NULL);
+	rig.account->local = own;
+	other.account->local = own;
+	assert_answered(rig_run(&rig), 200);
+	assert_answered(rig_run(&other), 200);
+	rig_teardown(&other);
+}
+
+static void test_check_ipv6_server_that_is_gone(void **state)
+{
+	struct result *r;
+	struct sa gone;
+	int fd = peer_udp(&gone);
+	char uri[64];
+	(void)state;
+
+	close(fd);
+	rig_account(&rig, METHOD_OPTIONS, TRANSPORT_UDP, NULL);
+	mem_deref(rig.account->remote_address);
+	assert_int_equal(str_dup(&rig.account->remote_address, "::1"), 0);
+	rig.account->remote_port = sa_port(&gone);
+	(void)snprintf(uri, sizeof(uri), "sip:[::1]:%u", (unsigned)sa_port(&gone));
+	r = rig_run(&rig);
+	if (r->error == VERDICT_ERROR_LOCAL)
+		skip(); /* a host without IPv6 */
+	assert_unanswered(r, VERDICT_ERROR_TRANSPORT);
+	assert_string_equal(cell_text(r, COL_TARGET), uri);
+	assert_string_equal(cell_text(r, COL_REMOTE), uri + 4);
+}
+
 static void test_check_icmp_error_hits_only_its_destination(void **state)
 {
 	struct result *r;
@@ -650,6 +733,11 @@ int main(void)
 	        TEST(test_check_retry_after_timeout),
 	        TEST(test_check_counts_retransmissions),
 	        TEST(test_check_refused_port_is_transport_at_once),
+	        TEST(test_check_retry_after_refusal_waits),
+	        TEST(test_check_no_retry_after_an_answer),
+	        TEST(test_check_partial_answer_over_tcp_is_protocol),
+	        TEST(test_check_two_servers_from_one_tcp_port),
+	        TEST(test_check_ipv6_server_that_is_gone),
 	        TEST(test_check_icmp_error_hits_only_its_destination),
 	        TEST(test_check_garbage_is_protocol_at_timeout),
 	        TEST(test_check_broken_answer_is_protocol_at_once),
