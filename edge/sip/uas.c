@@ -37,35 +37,46 @@ static bool has_param(const struct sip_via *via, const char *name)
 	return !msg_param_exists(&via->params, name, &value);
 }
 
+/* What the sender wrote there does not count: rport is filled in, received is ours (RFC 3581 4). */
+static bool is_replaced(const struct pl *param)
+{
+	static const char *const names[] = {"rport", "received"};
+	struct pl name = {param->p + 1, param->l - 1}; /* behind the semicolon */
+	const char *equals = pl_strchr(&name, '=');
+
+	if (equals)
+		name.l = (size_t)(equals - name.p);
+	while (name.l && strchr(" \t\r\n", *name.p))
+		pl_advance(&name, 1);
+	while (name.l && strchr(" \t\r\n", name.p[name.l - 1]))
+		name.l--;
+
+	return !pl_strcasecmp(&name, names[0]) || !pl_strcasecmp(&name, names[1]);
+}
+
 /* The topmost Via says where the request really came from. */
 static int print_top_via(struct mbuf *mb, const struct sip_hdr *hdr, const struct sip_via *via, const struct sa *src)
 {
-	struct pl rport, rest = hdr->val;
-	const char *semicolon;
+	const char *semicolon = pl_strchr(&hdr->val, ';');
+	struct pl sent_by = hdr->val, rest = {NULL, 0};
 	int err;
 
-	/* a valueless ;rport is replaced; ;received of a liar is kept out */
-	semicolon = pl_strchr(&hdr->val, ';');
-	if (semicolon)
-		rest.l = (size_t)(semicolon - hdr->val.p);
-	err = mbuf_printf(mb, "Via: %r", &rest);
+	if (semicolon) {
+		sent_by.l = (size_t)(semicolon - hdr->val.p);
+		rest = (struct pl){semicolon, hdr->val.l - sent_by.l};
+	}
+	err = mbuf_printf(mb, "Via: %r", &sent_by);
 	if (has_param(via, "rport"))
 		err |= mbuf_printf(mb, ";rport=%u", sa_port(src));
 	err |= mbuf_printf(mb, ";received=%j", src);
-	if (!semicolon)
-		return err | mbuf_write_str(mb, "\r\n");
 
-	rest.p = semicolon;
-	rest.l = (size_t)(hdr->val.p + hdr->val.l - semicolon);
 	while (rest.l) {
-		struct pl param = {.p = rest.p, .l = 1};
+		struct pl param = {rest.p, 1};
 
 		while (param.l < rest.l && rest.p[param.l] != ';')
 			param.l++;
-		rport = (struct pl){.p = param.p + 1, .l = param.l - 1};
-		if (!(rport.l >= 5 && !strncasecmp(rport.p, "rport", 5)) &&
-		        !(rport.l >= 8 && !strncasecmp(rport.p, "received", 8)))
-			err |= mbuf_write_mem(mb, (const uint8_t *)param.p, param.l);
+		if (!is_replaced(&param))
+			err |= mbuf_write_pl(mb, &param);
 		pl_advance(&rest, (ssize_t)param.l);
 	}
 

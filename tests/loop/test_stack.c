@@ -150,7 +150,7 @@ static void test_uas_vias_tell_where_it_came_from(void **state)
 	const char *first, *second;
 	(void)state;
 
-	ask("OPTIONS", ";rport;received=192.0.2.66;x=y", "");
+	ask("OPTIONS", "; rport ;Received=192.0.2.66;x=y;received-by=z", "");
 	(void)re_snprintf(rport, sizeof(rport), ";rport=%u", sa_port(&peer));
 	first = strstr(reply, "Via: SIP/2.0/UDP 192.0.2.99");
 	assert_non_null(first);
@@ -159,7 +159,7 @@ static void test_uas_vias_tell_where_it_came_from(void **state)
 	assert_non_null(strstr(first, rport));
 	assert_true(strstr(first, rport) < second);
 	assert_non_null(strstr(first, ";received=127.0.0.1"));
-	assert_non_null(strstr(first, ";branch=z9hG4bKabc;x=y\r\n"));
+	assert_non_null(strstr(first, ";branch=z9hG4bKabc;x=y;received-by=z\r\n"));
 	assert_null(strstr(reply, "192.0.2.66"));
 }
 
