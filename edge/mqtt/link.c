@@ -29,7 +29,7 @@ enum {
 	WINDOW_MAX = 64,
 	WINDOW_BYTES = 32768, /* more could fill the socket: then not even a disconnect gets through Paho's queue */
 	FLIGHTS = 128,        /* the window, subscriptions, status; a power of two */
-	PASSWORDS_MAX = 16, /* changes that wait for the next connect */
+	PASSWORDS_MAX = 16,   /* changes that wait for the next connect */
 	OUTBOX_MAX = 64,
 	TOPICS_MAX = 16,
 	OVERHEAD = 256, /* fixed header and properties of a PUBLISH, at most */
@@ -102,14 +102,15 @@ struct link {
 	struct inbox *outbox;
 	int wake;
 	pthread_t thread;
-	bool is_started, is_abandoned; /* of the thread that starts and stops */
+	bool is_started; /* of the thread that starts and stops */
 	atomic_bool is_up, wants_stop, wants_status;
 	atomic_uint_fast64_t round_us;
 	struct inbox *passwords; /* the newest one counts */
 
 	/* handlers are called under it, so that none is called after link_stop() */
 	pthread_mutex_t gate;
-	bool is_muted;
+	pthread_cond_t ended;
+	bool is_muted, has_ended;
 
 	/* the publisher thread's */
 	enum phase phase;
@@ -759,6 +760,11 @@ static void *publisher(void *arg)
 	while (link->phase != PHASE_ENDED)
 		go_round(link);
 
+	(void)pthread_mutex_lock(&link->gate);
+	link->has_ended = true;
+	(void)pthread_cond_signal(&link->ended);
+	(void)pthread_mutex_unlock(&link->gate);
+
 	return NULL;
 }
 
@@ -782,6 +788,7 @@ static void destructor(void *arg)
 	mem_deref(link->status_topic);
 	if (link->wake >= 0)
 		(void)close(link->wake);
+	(void)pthread_cond_destroy(&link->ended);
 	(void)pthread_mutex_destroy(&link->gate);
 }
 
@@ -857,6 +864,17 @@ static uint64_t seed(void)
 	return getrandom(&value, sizeof(value), GRND_NONBLOCK) == (ssize_t)sizeof(value) ? value : clock_mono_us();
 }
 
+static void init_gate(struct link *link)
+{
+	pthread_condattr_t attr;
+
+	(void)pthread_condattr_init(&attr);
+	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	(void)pthread_mutex_init(&link->gate, NULL);
+	(void)pthread_cond_init(&link->ended, &attr);
+	(void)pthread_condattr_destroy(&attr);
+}
+
 int link_alloc(struct link **linkp, const struct link_config *config, const struct link_handlers *handlers)
 {
 	struct link *link = mem_zalloc(sizeof(*link), destructor);
@@ -864,7 +882,7 @@ int link_alloc(struct link **linkp, const struct link_config *config, const stru
 
 	if (!link)
 		return ENOMEM;
-	(void)pthread_mutex_init(&link->gate, NULL);
+	init_gate(link);
 	link->handlers = *handlers;
 	link->will_retain = true;
 	link->will_qos = 1;
@@ -946,25 +964,38 @@ bool link_is_alive(struct link *link)
 	return now_us < round_us || now_us - round_us < ALIVE_MS * 1000ULL;
 }
 
-void link_stop(struct link *link)
+/* False: it hangs in Paho. */
+static bool wait_for_end(struct link *link)
 {
 	struct timespec until;
+	bool has_ended;
+	int err = 0;
 
+	(void)clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += STOP_MS / 1000;
+	(void)pthread_mutex_lock(&link->gate);
+	while (!link->has_ended && !err)
+		err = pthread_cond_timedwait(&link->ended, &link->gate, &until);
+	has_ended = link->has_ended;
+	link->is_muted = true;
+	(void)pthread_mutex_unlock(&link->gate);
+
+	return has_ended;
+}
+
+void link_stop(struct link *link)
+{
 	if (link->is_started) {
 		atomic_store(&link->wants_stop, true);
 		wake_up(link);
-		(void)clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_sec += STOP_MS / 1000;
-		if (pthread_clockjoin_np(link->thread, NULL, CLOCK_MONOTONIC, &until)) {
+		if (wait_for_end(link)) {
+			(void)pthread_join(link->thread, NULL);
+		} else {
 			(void)pthread_detach(link->thread);
 			(void)mem_ref(link); /* the thread's, for ever */
-			link->is_abandoned = true;
 			log_warn("broker connection left behind reason=\"name resolution hangs\"");
 		}
 		link->is_started = false;
 	}
 	paho_mute(link->paho);
-	(void)pthread_mutex_lock(&link->gate);
-	link->is_muted = true;
-	(void)pthread_mutex_unlock(&link->gate);
 }
