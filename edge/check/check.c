@@ -15,6 +15,7 @@ static const struct check_method *const methods[METHOD_COUNT] = {
         [METHOD_OPTIONS] = &check_options,
         [METHOD_MESSAGE] = &check_message,
         [METHOD_REGISTER] = &check_register,
+        [METHOD_INVITE] = &check_invite,
 };
 
 /* Everything that belongs to one try. */
@@ -122,6 +123,8 @@ static void deadline_handler(uint64_t now_us, void *arg)
 	}
 
 	collect(check);
+	if (check->sent_us && check->method->expire && check->method->expire(check, &end))
+		return;
 	abandon(check);
 	check_finish(check, &end);
 }
@@ -284,7 +287,10 @@ static void judge(struct check *check, const struct check_end *end)
 static void write_columns(struct check *check, const struct check_end *end)
 {
 	struct result *result = check->result;
-	uint64_t end_us = end->rx_us ? end->rx_us : stack_now(check_stack(check));
+	uint64_t end_us = end->known_us ? end->known_us : end->rx_us;
+
+	if (!end_us)
+		end_us = stack_now(check_stack(check));
 
 	if (end->code)
 		result_set_int(result, COL_CODE, end->code);
@@ -296,7 +302,8 @@ static void write_columns(struct check *check, const struct check_end *end)
 	result_set_str(result, COL_TRANSPORT, transport_name(check->account->transport));
 	result_set_int(result, COL_ATTEMPTS, check->attempts);
 	result_set_int(result, COL_RETRANSMITS, check->retransmits);
-	result->finished_unix_us = clock_unix_us();
+	result->finished_unix_us =
+	        result->started_unix_us + (end_us > check->started_us ? (int64_t)(end_us - check->started_us) : 0);
 }
 
 /* Silence, or was there something that is no answer? Then the server is there, but broken. */

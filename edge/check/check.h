@@ -18,6 +18,7 @@ struct check_method;
 struct check_end {
 	uint16_t code;
 	uint64_t rx_us;           /* of the final answer */
+	uint64_t known_us;        /* when the verdict was known, where that is neither rx_us nor now; else 0 */
 	enum verdict_error error; /* NONE: judge the code */
 	const char *text;         /* for a person; may be NULL */
 };
@@ -61,6 +62,8 @@ struct check {
 /* One method: start is called once the target is connected, again for every retry. */
 struct check_method {
 	int (*start)(struct check *check); /* sends and sets sent_us; an errno: nothing was sent */
+	/* The deadline came: true: the method ends the check itself, soon, with this end. May be NULL. */
+	bool (*expire)(struct check *check, const struct check_end *end);
 	void (*abandon)(struct
 	        check *check); /* deadline or cancellation before an end: let go of what is under way; no handler after it */
 	void (*stats)(const struct check *check, struct uac_stats *stats); /* of this try; *stats is zeroed before */

@@ -25,6 +25,7 @@ struct media {
 	struct sdp_media *audio;
 
 	bool is_agreed;
+	bool may_send;
 	enum g711_law law;
 	uint8_t payload_type; /* that we send */
 	struct sa remote;     /* negotiated */
@@ -242,10 +243,10 @@ out:
 	return err;
 }
 
-int media_offer(char **sdpp, struct media *m)
+static int print_sdp(char **sdpp, struct media *m, bool is_offer)
 {
 	struct mbuf *mb = NULL;
-	int err = sdp_encode(&mb, m->session, true);
+	int err = sdp_encode(&mb, m->session, is_offer);
 
 	if (err)
 		return err;
@@ -253,6 +254,11 @@ int media_offer(char **sdpp, struct media *m)
 	err = mbuf_strdup(mb, sdpp, mb->end);
 	mem_deref(mb);
 	return err;
+}
+
+int media_offer(char **sdpp, struct media *m)
+{
+	return print_sdp(sdpp, m, true);
 }
 
 static int law_of(enum g711_law *lawp, const struct sdp_format *format)
@@ -268,23 +274,39 @@ static int law_of(enum g711_law *lawp, const struct sdp_format *format)
 	return 0;
 }
 
-int media_answer(struct media *m, const struct mbuf *sdp)
+static int take_sdp(struct media *m, const struct mbuf *sdp, bool is_offer)
 {
 	struct mbuf copy = *sdp; /* the parser moves the position */
 	const struct sdp_format *format;
-	int err = sdp_decode(m->session, &copy, false);
+	enum g711_law law;
+	int err = sdp_decode(m->session, &copy, is_offer);
 
 	if (err)
 		return err == ENOMEM ? err : EBADMSG;
 	format = sdp_media_rformat(m->audio, NULL);
-	err = law_of(&m->law, format);
+	err = law_of(&law, format);
 	if (err || sdp_media_rport(m->audio) == 0 || !sa_isset(sdp_media_raddr(m->audio), SA_ADDR))
 		return ENOTSUP;
 	m->is_agreed = true;
+	m->law = law;
 	m->payload_type = (uint8_t)(format->pt & 0x7f);
 	m->remote = *sdp_media_raddr(m->audio);
+	/* on hold we are silent (RFC 3264 8.4); libre has the direction as seen from us */
+	m->may_send = (sdp_media_dir(m->audio) & SDP_SENDONLY) && sa_af(&m->remote) == sa_af(&m->local);
 	g711_tone(m->law, m->tone);
 	return 0;
+}
+
+int media_answer(struct media *m, const struct mbuf *sdp)
+{
+	return take_sdp(m, sdp, false);
+}
+
+int media_take_offer(char **sdpp, struct media *m, const struct mbuf *sdp)
+{
+	int err = sdp ? take_sdp(m, sdp, true) : 0;
+
+	return err ? err : print_sdp(sdpp, m, !sdp);
 }
 
 static void send_one(struct media *m)
@@ -316,17 +338,14 @@ static void send_due(uint64_t now_us, void *arg)
 		m->marker = true;
 	}
 	m->next_us += due * PTIME_US;
-	for (uint64_t i = 0; i < due && i < MEDIA_BURST_MAX; i++)
+	for (uint64_t i = 0; m->may_send && i < due && i < MEDIA_BURST_MAX; i++)
 		send_one(m);
 	wheel_start(m->wheel, &m->timer, m->next_us, send_due, m);
 }
 
 void media_send_start(struct media *m, uint64_t now_us)
 {
-	enum sdp_dir dir = sdp_media_rdir(m->audio);
-
-	if (!m->is_agreed ||
-	        !(dir & SDP_SENDONLY)) /* on hold (RFC 3264 8.4); libre has the direction as seen from us */
+	if (!m->is_agreed)
 		return;
 	m->next_us = now_us;
 	m->marker = true;

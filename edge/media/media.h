@@ -28,6 +28,10 @@ int media_offer(char **sdpp, struct media *m); /* the SDP offer: PCMU and PCMA, 
 /* The answer. EBADMSG: no SDP that answers our offer; ENOTSUP: no audio stream of ours in it (refused, other codec, address missing). */
 int media_answer(struct media *m, const struct mbuf *sdp);
 
+/* Their offer inside the call: EBADMSG, ENOTSUP as above. 0: *sdpp is our answer, and what is sent goes where they say now. sdp NULL: they want
+   our offer. */
+int media_take_offer(char **sdpp, struct media *m, const struct mbuf *sdp);
+
 void media_send_start(
         struct media *m, uint64_t now_us); /* one packet every 20 ms from now; none when the answer forbids it */
 void media_send_stop(struct media *m);     /* receiving goes on until freed */
