@@ -1,70 +1,31 @@
 /**
- * @file resolve.c  From a configured host to addresses (RFC 3263 4.1, 4.2), through c-ares
+ * @file resolve.c  From a configured host to addresses (RFC 3263 4.1, 4.2)
  *
- * Two layers. An *entry* is one cached lookup (the SRV records of a name, or the addresses of a name), shared by all who
- * ask meanwhile. A *query* is one caller's way through entries: SRV, then the addresses of every target. c-ares may call back
- * from inside a call to it; so finished queries are put on a list, and an eventfd takes the answer to the loop.
+ * A query is one caller's way through lookups: SRV, then the addresses of every target. A lookup may end from inside the
+ * call that starts it (hosts file, cache); so finished queries are put on a list, and an eventfd takes the answer to the loop.
  */
-#define CARES_NO_DEPRECATED
-#include <ares.h>
-#include <arpa/nameser.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 #include "edge/clock.h"
+#include "edge/sip/dns.h"
 #include "edge/sip/resolve.h"
 
 enum {
-	ENTRIES_MAX = 10000,
-	ENTRY_BUCKETS = 4096,
-	SRV_MAX = 16,
-	TTL_MIN_S = 1,
-	TTL_MAX_S = 300,
-	TTL_SRV_S = 60, /* c-ares 1.18 does not tell the TTL of SRV records */
-	TTL_NEGATIVE_S = 5,
-	SERVER_TIMEOUT_MS = 1000,
-	SERVER_TRIES = 2,
 	PORT_SIP = 5060,
 	PORT_SIPS = 5061,
-	SECOND_US = 1000000,
-};
-
-struct srv {
-	char *host;
-	uint16_t priority, weight, port;
-};
-
-struct entry {
-	struct le he; /* in the hash */
-	struct le le; /* oldest first */
-	struct resolver *r;
-	char *name;
-	int family; /* -1: SRV records */
-	bool is_pending;
-	uint64_t expires_us;
-	int err;
-	const char *text;
-	size_t n;
-	union {
-		struct sa addr[RESOLVE_ADDRESSES_MAX];
-		struct srv srv[SRV_MAX];
-	} u;
-	struct list waits; /* struct wait */
-};
-
-struct wait {
-	struct le le;
-	struct entry *entry; /* referenced */
-	struct resolve_query *query;
-	uint16_t port;
 };
 
 enum query_state {
 	QUERY_SRV,
 	QUERY_ADDRESSES,
 	QUERY_READY,
+};
+
+struct target {
+	struct dns_wait wait;
+	uint16_t port;
 };
 
 struct resolve_query {
@@ -79,144 +40,20 @@ struct resolve_query {
 	uint32_t seed;
 	resolve_h *h;
 	void *arg;
-	unsigned pending; /* waits whose entry has no answer yet */
-	size_t nwaits;
-	struct wait wait[SRV_MAX];
+	unsigned pending; /* lookups that have not ended yet */
+	size_t ntargets;
+	struct target target[DNS_RECORDS_MAX];
 	struct resolve_answer answer;
 };
 
-/* A descriptor of c-ares on the loop. */
-struct dns_socket {
-	struct le le;
-	struct resolver *r;
-	ares_socket_t fd;
-};
-
 struct resolver {
-	ares_channel channel; /* NULL: not there */
-	struct wheel *wheel;
-	struct wheel_timer timer; /* the next timeout of c-ares */
-	struct hash *entries;
-	struct list ages;
-	unsigned count;
-	struct list sockets;
+	struct dns *dns;
 	struct list queries;
 	struct list ready;
 	int eventfd; /* -1: none */
-	bool is_closing;
 };
 
 static void run(struct resolve_query *q);
-
-static void rearm(struct resolver *r);
-
-static void timeout_h(uint64_t now_us, void *arg)
-{
-	struct resolver *r = arg;
-	(void)now_us;
-
-	ares_process_fd(r->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
-	rearm(r);
-}
-
-static void rearm(struct resolver *r)
-{
-	struct timeval tv;
-
-	if (!ares_timeout(r->channel, NULL, &tv)) {
-		wheel_stop(&r->timer);
-		return;
-	}
-	wheel_start(r->wheel, &r->timer, clock_mono_us() + (uint64_t)tv.tv_sec * SECOND_US + (uint64_t)tv.tv_usec,
-	        timeout_h, r);
-}
-
-static void socket_event_h(int flags, void *arg)
-{
-	struct dns_socket *sock = arg;
-	struct resolver *r = sock->r;
-	ares_socket_t fd = sock->fd; /* sock may be freed in there */
-
-	ares_process_fd(r->channel, flags & (FD_READ | FD_EXCEPT) ? fd : ARES_SOCKET_BAD,
-	        flags & FD_WRITE ? fd : ARES_SOCKET_BAD);
-	rearm(r);
-}
-
-static void dns_socket_destructor(void *data)
-{
-	struct dns_socket *sock = data;
-
-	list_unlink(&sock->le);
-	fd_close(sock->fd);
-}
-
-static struct dns_socket *find_socket(struct resolver *r, ares_socket_t fd)
-{
-	struct le *le;
-
-	LIST_FOREACH (&r->sockets, le) {
-		struct dns_socket *sock = le->data;
-
-		if (sock->fd == fd)
-			return sock;
-	}
-
-	return NULL;
-}
-
-static void socket_state_h(void *arg, ares_socket_t fd, int readable, int writable)
-{
-	struct resolver *r = arg;
-	struct dns_socket *sock = find_socket(r, fd);
-
-	if (!readable && !writable) {
-		mem_deref(sock);
-		return;
-	}
-
-	if (!sock) {
-		sock = mem_zalloc(sizeof(*sock), dns_socket_destructor);
-		if (!sock)
-			return; /* the lookup times out */
-		sock->r = r;
-		sock->fd = fd;
-		list_append(&r->sockets, &sock->le, sock);
-	}
-	(void)fd_listen(fd, (readable ? FD_READ : 0) | (writable ? FD_WRITE : 0), socket_event_h, sock);
-}
-
-static void entry_destructor(void *data)
-{
-	struct entry *e = data;
-
-	hash_unlink(&e->he);
-	list_unlink(&e->le);
-	if (e->family == -1) {
-		for (size_t i = 0; i < e->n; i++)
-			mem_deref(e->u.srv[i].host);
-	}
-	mem_deref(e->name);
-}
-
-static int error_of(int status)
-{
-	switch (status) {
-	case ARES_SUCCESS:
-		return 0;
-	case ARES_ENOTFOUND:
-	case ARES_ENODATA:
-	case ARES_ENONAME:
-	case ARES_EBADNAME:
-		return ENOENT;
-	case ARES_ETIMEOUT:
-	case ARES_ECONNREFUSED:
-		return ETIMEDOUT;
-	case ARES_ENOMEM:
-		return ENOMEM;
-	default:
-		return EPROTO;
-	}
-}
 
 /* Has the loop look at the list of ready queries. A full counter is readable already. */
 static void wake(struct resolver *r)
@@ -235,216 +72,37 @@ static void make_ready(struct resolve_query *q)
 	list_append(&q->r->ready, &q->ready_le, q);
 }
 
-static void entry_done(struct entry *e, int status, int ttl_s)
+static void looked_up_h(void *arg)
 {
-	struct le *le;
+	struct resolve_query *q = arg;
 
-	e->is_pending = false;
-	e->err = error_of(status);
-	e->text = ares_strerror(status);
-	if (!e->err && !e->n)
-		e->err = ENOENT;
-	if (e->err)
-		ttl_s = TTL_NEGATIVE_S;
-	else if (ttl_s < TTL_MIN_S)
-		ttl_s = TTL_MIN_S;
-	else if (ttl_s > TTL_MAX_S)
-		ttl_s = TTL_MAX_S;
-	e->expires_us = clock_mono_us() + (uint64_t)ttl_s * SECOND_US;
-
-	while ((le = list_head(&e->waits))) {
-		struct wait *w = le->data;
-
-		list_unlink(&w->le);
-		if (!--w->query->pending)
-			run(w->query);
-	}
+	if (!--q->pending)
+		run(q);
 }
 
-static void addresses_h(void *arg, int status, int timeouts, struct ares_addrinfo *info)
+/* The query's next lookup. The caller holds `pending` up until it has started all of them. */
+static int look_up(struct resolve_query *q, const char *name, int family, uint16_t port)
 {
-	struct entry *e = arg;
-	int ttl_s = TTL_MAX_S;
-	(void)timeouts;
+	struct target *t = &q->target[q->ntargets];
+	int err;
 
-	if (e->r->is_closing)
-		goto out;
-
-	for (struct ares_addrinfo_node *node = info ? info->nodes : NULL; node && e->n < RESOLVE_ADDRESSES_MAX;
-	        node = node->ai_next) {
-		if (sa_set_sa(&e->u.addr[e->n], node->ai_addr))
-			continue;
-		e->n++;
-		if (node->ai_ttl < ttl_s)
-			ttl_s = node->ai_ttl;
-	}
-	entry_done(e, status, ttl_s);
-out:
-	if (info)
-		ares_freeaddrinfo(info);
-	mem_deref(e);
-}
-
-static int by_priority(const void *a, const void *b)
-{
-	const struct srv *x = a, *y = b;
-
-	return x->priority != y->priority ? x->priority - y->priority : x->weight - y->weight;
-}
-
-static void srv_h(void *arg, int status, int timeouts, unsigned char *buf, int len)
-{
-	struct ares_srv_reply *reply = NULL;
-	struct entry *e = arg;
-	(void)timeouts;
-
-	if (e->r->is_closing)
-		goto out;
-
-	if (status == ARES_SUCCESS)
-		status = ares_parse_srv_reply(buf, len, &reply);
-	for (struct ares_srv_reply *s = reply; s && e->n < SRV_MAX; s = s->next) {
-		struct srv *srv = &e->u.srv[e->n];
-
-		if (strlen(s->host) > HOST_LEN_MAX || str_dup(&srv->host, s->host))
-			continue;
-		srv->priority = s->priority;
-		srv->weight = s->weight;
-		srv->port = s->port;
-		e->n++;
-	}
-	/* within a priority those of weight 0 come first (RFC 2782) */
-	qsort(e->u.srv, e->n, sizeof(*e->u.srv), by_priority);
-	if (reply)
-		ares_free_data(reply);
-	entry_done(e, status, TTL_SRV_S);
-out:
-	mem_deref(e);
-}
-
-static void ask(struct entry *e)
-{
-	struct resolver *r = e->r;
-
-	/* the answer's reference; callbacks drop it */
-	mem_ref(e);
-	if (e->family == -1) {
-		ares_query(r->channel, e->name, ns_c_in, ns_t_srv, srv_h, e);
-	} else {
-		struct ares_addrinfo_hints hints = {.ai_family = e->family};
-
-		ares_getaddrinfo(r->channel, e->name, NULL, &hints, addresses_h, e);
-	}
-	rearm(r);
-}
-
-static void forget(struct entry *e)
-{
-	e->r->count--;
-	hash_unlink(&e->he);
-	list_unlink(&e->le);
-	mem_deref(e);
-}
-
-/* Room for one more; ENOBUFS when all are under way. */
-static int make_room(struct resolver *r)
-{
-	struct le *le;
-
-	if (r->count < ENTRIES_MAX)
-		return 0;
-
-	LIST_FOREACH (&r->ages, le) {
-		struct entry *e = le->data;
-
-		if (!e->is_pending) {
-			forget(e);
-			return 0;
-		}
+	t->port = port;
+	q->ntargets++;
+	q->pending++;
+	err = dns_ask(q->r->dns, &t->wait, name, family, looked_up_h, q);
+	if (err) {
+		q->ntargets--;
+		q->pending--;
 	}
 
-	return ENOBUFS;
+	return err;
 }
 
-struct key {
-	const char *name;
-	int family;
-};
-
-static bool same_key_h(struct le *le, void *arg)
+static void drop_targets(struct resolve_query *q)
 {
-	const struct entry *e = le->data;
-	const struct key *key = arg;
-
-	return e->family == key->family && !strcasecmp(e->name, key->name);
-}
-
-static int entry_new(struct entry **ep, struct resolver *r, const struct key *key)
-{
-	struct entry *e;
-	int err = make_room(r);
-
-	if (err)
-		return err;
-
-	e = mem_zalloc(sizeof(*e), entry_destructor);
-	if (!e)
-		return ENOMEM;
-	e->r = r;
-	e->family = key->family;
-	e->is_pending = true;
-	if (str_dup(&e->name, key->name)) {
-		mem_deref(e);
-		return ENOMEM;
-	}
-	hash_append(r->entries, hash_joaat_str_ci(key->name), &e->he, e);
-	list_append(&r->ages, &e->le, e);
-	r->count++;
-	*ep = e;
-
-	return 0;
-}
-
-/* The query's next wait is for this name; it is asked for if nobody knows it. */
-static int wait_for(struct resolve_query *q, const char *name, int family, uint16_t port)
-{
-	struct key key = {name, family};
-	struct le *le = hash_lookup(q->r->entries, hash_joaat_str_ci(name), same_key_h, &key);
-	struct entry *e = le ? le->data : NULL;
-	struct wait *w = &q->wait[q->nwaits];
-	bool is_new = false;
-
-	if (e && !e->is_pending && clock_mono_us() >= e->expires_us) {
-		forget(e);
-		e = NULL;
-	}
-	if (!e) {
-		int err = entry_new(&e, q->r, &key);
-
-		if (err)
-			return err;
-		is_new = true;
-	}
-
-	*w = (struct wait){.entry = mem_ref(e), .query = q, .port = port};
-	q->nwaits++;
-	if (e->is_pending) {
-		list_append(&e->waits, &w->le, w);
-		q->pending++;
-	}
-	if (is_new)
-		ask(e);
-
-	return 0;
-}
-
-static void drop_waits(struct resolve_query *q)
-{
-	for (size_t i = 0; i < q->nwaits; i++) {
-		list_unlink(&q->wait[i].le);
-		mem_deref(q->wait[i].entry);
-	}
-	q->nwaits = 0;
+	for (size_t i = 0; i < q->ntargets; i++)
+		dns_wait_end(&q->target[i].wait);
+	q->ntargets = 0;
 	q->pending = 0;
 }
 
@@ -452,7 +110,7 @@ static void query_destructor(void *data)
 {
 	struct resolve_query *q = data;
 
-	drop_waits(q);
+	drop_targets(q);
 	list_unlink(&q->ready_le);
 	list_unlink(&q->le);
 	mem_deref(q->host);
@@ -473,7 +131,7 @@ static uint32_t next_random(uint32_t *state)
 }
 
 /* Moves srv[0..n-1], which has one priority, into the order to try (RFC 2782, "weight"). */
-static void order_by_weight(const struct srv **srv, size_t n, uint32_t *random)
+static void order_by_weight(const struct dns_srv **srv, size_t n, uint32_t *random)
 {
 	for (size_t first = 0; first + 1 < n; first++) {
 		uint32_t sum = 0, pick;
@@ -485,13 +143,13 @@ static void order_by_weight(const struct srv **srv, size_t n, uint32_t *random)
 		for (uint32_t running = srv[i]->weight; running < pick; running += srv[i]->weight)
 			i++;
 
-		const struct srv *chosen = srv[i];
+		const struct dns_srv *chosen = srv[i];
 		memmove(&srv[first + 1], &srv[first], (i - first) * sizeof(*srv));
 		srv[first] = chosen;
 	}
 }
 
-static void order(const struct srv **srv, size_t n, uint32_t seed)
+static void order(const struct dns_srv **srv, size_t n, uint32_t seed)
 {
 	size_t start = 0;
 
@@ -508,16 +166,16 @@ static uint16_t default_port(const struct resolve_query *q)
 	return q->transport == TRANSPORT_TLS ? PORT_SIPS : PORT_SIP;
 }
 
-static int ask_targets(struct resolve_query *q, const struct entry *records)
+static int ask_targets(struct resolve_query *q, const struct dns_entry *records)
 {
-	const struct srv *srv[SRV_MAX];
+	const struct dns_srv *srv[DNS_RECORDS_MAX];
 	int err = 0;
 
 	for (size_t i = 0; i < records->n; i++)
 		srv[i] = &records->u.srv[i];
 	order(srv, records->n, q->seed);
 	for (size_t i = 0; i < records->n && !err; i++)
-		err = wait_for(q, srv[i]->host, q->family, srv[i]->port);
+		err = look_up(q, srv[i]->host, q->family, srv[i]->port);
 
 	return err;
 }
@@ -526,10 +184,10 @@ static int ask_targets(struct resolve_query *q, const struct entry *records)
    asked for: the hosts file may still know the host. */
 static void take_records(struct resolve_query *q)
 {
-	struct entry *records = mem_ref(q->wait[0].entry);
+	struct dns_entry *records = mem_ref(q->target[0].wait.entry);
 	int err;
 
-	drop_waits(q);
+	drop_targets(q);
 	q->state = QUERY_ADDRESSES;
 	q->pending = 1; /* none that answers at once runs the query before all are asked */
 	if (!records->err && records->n == 1 && (!*records->u.srv[0].host || !strcmp(records->u.srv[0].host, "."))) {
@@ -539,11 +197,11 @@ static void take_records(struct resolve_query *q)
 	}
 
 	if (records->err)
-		err = wait_for(q, q->host, q->family, default_port(q));
+		err = look_up(q, q->host, q->family, default_port(q));
 	else
 		err = ask_targets(q, records);
 	q->pending--;
-	if (err && !q->nwaits)
+	if (err && !q->ntargets)
 		fail(q, err, "too many names at a time");
 	else if (!q->pending)
 		run(q);
@@ -555,20 +213,20 @@ static void take_addresses(struct resolve_query *q)
 {
 	struct resolve_answer *a = &q->answer;
 
-	for (size_t i = 0; i < q->nwaits; i++) {
-		const struct entry *e = q->wait[i].entry;
+	for (size_t i = 0; i < q->ntargets; i++) {
+		const struct dns_entry *e = q->target[i].wait.entry;
 
 		for (size_t j = 0; !e->err && j < e->n && a->n < RESOLVE_ADDRESSES_MAX; j++) {
 			a->addr[a->n] = e->u.addr[j];
-			sa_set_port(&a->addr[a->n], q->wait[i].port);
+			sa_set_port(&a->addr[a->n], q->target[i].port);
 			a->n++;
 		}
 	}
 	if (!a->n) {
-		a->err = q->wait[0].entry->err;
-		a->text = q->wait[0].entry->text;
+		a->err = q->target[0].wait.entry->err;
+		a->text = q->target[0].wait.entry->text;
 	}
-	drop_waits(q);
+	drop_targets(q);
 	make_ready(q);
 }
 
@@ -634,11 +292,11 @@ static int start_lookup(struct resolve_query *q)
 	q->pending = 1;
 	if (q->port) {
 		q->state = QUERY_ADDRESSES;
-		err = wait_for(q, q->host, q->family, q->port);
+		err = look_up(q, q->host, q->family, q->port);
 	} else {
 		q->state = QUERY_SRV;
 		(void)re_snprintf(name, sizeof(name), "%s%s", srv_prefix(q->transport), q->host);
-		err = wait_for(q, name, -1, 0);
+		err = look_up(q, name, DNS_FAMILY_SRV, 0);
 	}
 	q->pending--;
 	if (!err && !q->pending)
@@ -712,22 +370,15 @@ static void resolver_destructor(void *data)
 	struct resolver *r = data;
 	struct le *le;
 
-	r->is_closing = true;
-	wheel_stop(&r->timer);
 	while ((le = list_head(&r->queries))) {
 		struct resolve_query *q = le->data;
 
-		drop_waits(q);
+		drop_targets(q);
 		list_unlink(&q->ready_le);
 		list_unlink(&q->le);
 		q->r = NULL;
 	}
-	if (r->channel)
-		ares_destroy(r->channel);
-	list_flush(&r->sockets);
-	while ((le = list_head(&r->ages)))
-		forget(le->data);
-	mem_deref(r->entries);
+	mem_deref(r->dns);
 	if (r->eventfd >= 0) {
 		fd_close(r->eventfd);
 		(void)close(r->eventfd);
@@ -752,25 +403,16 @@ static int open_eventfd(struct resolver *r)
 
 int resolver_alloc(struct resolver **rp, struct wheel *wheel)
 {
-	struct ares_options options = {.timeout = SERVER_TIMEOUT_MS, .tries = SERVER_TRIES};
 	struct resolver *r = mem_zalloc(sizeof(*r), resolver_destructor);
 	int err;
 
 	if (!r)
 		return ENOMEM;
 
-	r->wheel = wheel;
 	r->eventfd = -1;
-	options.sock_state_cb = socket_state_h;
-	options.sock_state_cb_data = r;
-	err = hash_alloc(&r->entries, ENTRY_BUCKETS);
+	err = open_eventfd(r);
 	if (!err)
-		err = open_eventfd(r);
-	if (!err && ares_init_options(&r->channel, &options,
-	                    ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB) != ARES_SUCCESS) {
-		r->channel = NULL;
-		err = ENOMEM;
-	}
+		err = dns_alloc(&r->dns, wheel);
 	if (err)
 		mem_deref(r);
 	else
@@ -781,5 +423,5 @@ int resolver_alloc(struct resolver **rp, struct wheel *wheel)
 
 int resolver_set_servers(struct resolver *r, const char *csv)
 {
-	return ares_set_servers_ports_csv(r->channel, csv) == ARES_SUCCESS ? 0 : EINVAL;
+	return dns_set_servers(r->dns, csv);
 }
