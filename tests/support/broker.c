@@ -11,7 +11,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -68,16 +67,16 @@ void broker_init(struct broker_process *broker)
 		die(MOSQUITTO " is missing (Debian package mosquitto)");
 	memset(broker, 0, sizeof(*broker));
 	(void)snprintf(broker->dir, sizeof(broker->dir), "/tmp/sipedge-broker-XXXXXX");
-	/* root's mosquitto becomes the user `mosquitto`, which must read its configuration */
-	if (!mkdtemp(broker->dir) || chmod(broker->dir, 0755))
+	if (!mkdtemp(broker->dir))
 		die("temporary folder");
 	broker->port = free_port();
 	(void)snprintf(broker->url, sizeof(broker->url), "mqtt://127.0.0.1:%u", broker->port);
 	config_path(broker, path, sizeof(path));
+	/* `user`: one that changes its user forgets that it shall die with us */
 	f = fopen(path, "w");
 	if (!f ||
 	        fprintf(f,
-	                "listener %u 127.0.0.1\nallow_anonymous true\npersistence false\nlog_dest none\n"
+	                "user root\nlistener %u 127.0.0.1\nallow_anonymous true\npersistence false\nlog_dest none\n"
 	                "max_queued_messages 100000\n",
 	                broker->port) < 0 ||
 	        fclose(f))
