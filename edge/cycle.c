@@ -33,6 +33,7 @@ struct variable {
 	struct schedule_entry entry;
 	struct verdict_track track;
 	struct check *check; /* running; NULL: none */
+	uint64_t revision;   /* in force when it started */
 };
 
 struct cycle {
@@ -44,6 +45,7 @@ struct cycle {
 	struct hash *variables; /* by account id and name */
 	struct wheel_timer timer;
 	size_t running;
+	uint64_t revision; /* of the configuration in force */
 	bool is_stopped;
 };
 
@@ -129,6 +131,7 @@ static void check_done(struct result *result, void *arg)
 	v->check = NULL;
 	cycle->running--;
 	(void)verdict_track_update(&v->track, v->command, result->verdict, result->error, result->finished_unix_us);
+	result->config_revision = v->revision;
 	result->state = v->track.state;
 	result->state_since_unix_us = v->track.since_unix_us;
 	schedule_done(cycle->schedule, &v->entry, now_us);
@@ -150,6 +153,7 @@ static void start(struct cycle *cycle, struct schedule_entry *entry, uint64_t no
 		schedule_done(cycle->schedule, entry, now_us);
 		return;
 	}
+	v->revision = cycle->revision;
 	cycle->running++;
 }
 
@@ -420,6 +424,9 @@ int cycle_apply(struct cycle *cycle, const struct plan *plan, struct cycle_failu
 	for (size_t i = 0; i < plan->nput && !err; i++)
 		if (commit(cycle, &changes[i], now_us))
 			log_error("out of memory: commands are left out account=%s", plan->put[i]->id);
+
+	if (!err)
+		cycle->revision = plan->revision;
 
 	for (size_t i = 0; changes && i < plan->nput; i++)
 		mem_deref(changes[i].device); /* not taken over: nothing was sent */

@@ -88,7 +88,6 @@ struct account {
 	bool registers; /* keep a binding as long as the account is configured */
 	bool disabled;
 	uint32_t timeout_ms;
-	uint64_t revision;               /* of the document it came with; a check reports it */
 	uint8_t connection[DIGEST_SIZE]; /* of everything but the commands, the password included */
 	uint8_t digest[DIGEST_SIZE];     /* of everything: equal means unchanged */
 	size_t ncommands;

@@ -33,6 +33,7 @@ struct cell {
 struct result {
 	struct account *account;       /* referenced */
 	const struct command *command; /* inside account */
+	uint64_t config_revision;      /* of the configuration in force when it started; 0: none */
 	const char *trigger;           /* static: schedule, request, startup */
 	int64_t started_unix_us;
 	int64_t finished_unix_us;

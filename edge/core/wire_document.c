@@ -208,10 +208,8 @@ static void decode_accounts(struct walk *w, struct config *config, const uint8_t
 		account = take_account(w, &arena, &m, i);
 		if (account && !w->is_oom)
 			remember_id(w, &ids, account, i);
-		if (account && issues_total(w->issues) == 0 && !w->is_oom) {
-			account->revision = config->revision;
+		if (account && issues_total(w->issues) == 0 && !w->is_oom)
 			w->is_oom = config_account_seal(account) != 0;
-		}
 		if (issues_total(w->issues) > 0)
 			account = mem_deref(account); /* a refused document takes no memory */
 		config->accounts[i++] = account;

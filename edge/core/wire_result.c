@@ -250,7 +250,7 @@ static void put_result(struct pb *pb, const struct wire_origin *origin, const st
 	pb_str(pb, RESULT_VARIABLE, result->command->name);
 	pb_str(pb, RESULT_COMMAND, method_name(result->command->method));
 	pb_uint(pb, RESULT_BOOT_ID, origin->boot_id);
-	pb_uint(pb, RESULT_CONFIG_REVISION, result->account->revision);
+	pb_uint(pb, RESULT_CONFIG_REVISION, result->config_revision);
 	pb_uint(pb, RESULT_STARTED, (uint64_t)result->started_unix_us);
 	pb_uint(pb, RESULT_FINISHED, (uint64_t)result->finished_unix_us);
 	pb_str(pb, RESULT_TRIGGER, result->trigger);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 #include <openssl/evp.h>
+#include "edge/log.h"
 #include "edge/store/desired.h"
 
 enum {
@@ -24,6 +25,7 @@ struct effective {
 	int64_t changed_at_unix_us;
 	uint32_t accounts, commands;
 	struct config_index *index;
+	struct mbuf *document; /* as received: its secret files may be read anew */
 };
 
 struct desired {
@@ -38,6 +40,15 @@ struct desired {
 	uint64_t unreadable;
 };
 
+static void forget(struct effective *effective)
+{
+	mem_deref(effective->index);
+	if (effective->document && mem_nrefs(effective->document) == 1) /* plain secrets may stand in it */
+		explicit_bzero(effective->document->buf, effective->document->size);
+	mem_deref(effective->document);
+	*effective = (struct effective){0};
+}
+
 static void destructor(void *arg)
 {
 	struct desired *desired = arg;
@@ -45,8 +56,8 @@ static void destructor(void *arg)
 	for (size_t i = 0; i < REFUSED_MAX; i++)
 		mem_deref(desired->refused[i].issues);
 	mem_deref(desired->answer.issues);
-	mem_deref(desired->effective.index);
-	mem_deref(desired->pending.index);
+	forget(&desired->effective);
+	forget(&desired->pending);
 }
 
 int desired_alloc(
@@ -137,7 +148,8 @@ static bool is_malformed(const struct issues *issues)
 	return issue && issue->code && !strcmp(issue->code, "malformed");
 }
 
-static int plan_for(struct desired *desired, struct plan **planp, const struct config *config)
+/* document: referenced */
+static int plan_for(struct desired *desired, struct plan **planp, const struct config *config, struct mbuf *document)
 {
 	struct effective *pending = &desired->pending;
 	int err = config_index_alloc(&pending->index, config);
@@ -145,9 +157,10 @@ static int plan_for(struct desired *desired, struct plan **planp, const struct c
 	if (!err)
 		err = plan_diff(planp, desired->effective.index, config);
 	if (err) {
-		pending->index = mem_deref(pending->index);
+		forget(pending);
 		return err;
 	}
+	pending->document = mem_ref(document);
 	pending->revision = config->revision;
 	memcpy(pending->sha256, config->sha256, DIGEST_SIZE);
 	pending->accounts = (uint32_t)config->naccounts;
@@ -157,10 +170,10 @@ static int plan_for(struct desired *desired, struct plan **planp, const struct c
 }
 
 /* config: taken */
-static void apply(struct desired *desired, struct config *config)
+static void apply(struct desired *desired, struct config *config, struct mbuf *document)
 {
 	struct plan *plan = NULL;
-	int err = plan_for(desired, &plan, config);
+	int err = plan_for(desired, &plan, config, document);
 	uint64_t revision = config->revision;
 
 	/* before the plan goes: references are not atomic, and the accounts in it are the loop's then */
@@ -179,31 +192,60 @@ static void offer_new(struct desired *desired, const uint8_t *buf, size_t len, c
 {
 	struct config *config = NULL;
 	struct issues *issues = NULL;
+	struct mbuf *document = mbuf_alloc(len);
 	uint64_t revision = 0;
-	int err = issues_alloc(&issues);
+	int err = document ? mbuf_write_mem(document, buf, len) : ENOMEM;
 
+	if (!err)
+		err = issues_alloc(&issues);
 	if (!err)
 		err = wire_decode_document(&config, &revision, buf, len, &desired->policy, issues);
 	if (err && err != EBADMSG) {
-		mem_deref(issues);
 		answer_issue(desired, CONFIG_REJECTED, revision, NULL, "", "resource",
 		        "The node has not enough memory to read this document.");
-		return;
-	}
-	if (refuse_by_revision(desired, revision, sha256)) {
-		mem_deref(issues);
-		mem_deref(config);
-		return;
-	}
-	if (err) {
-		desired->unreadable += is_malformed(issues);
-		answer(desired, CONFIG_REJECTED, revision, sha256, issues);
-		remember(desired);
-		return;
+	} else if (!refuse_by_revision(desired, revision, sha256)) {
+		if (err) {
+			desired->unreadable += is_malformed(issues);
+			answer(desired, CONFIG_REJECTED, revision, sha256, mem_ref(issues));
+			remember(desired);
+		} else {
+			apply(desired, config, document);
+			config = NULL;
+		}
 	}
 	mem_deref(issues);
-	apply(desired, config);
+	mem_deref(config);
+	mem_deref(document);
 }
+
+void desired_reread(struct desired *desired)
+{
+	struct mbuf *document = desired->effective.document;
+	struct config *config = NULL;
+	struct issues *issues = NULL;
+	struct plan *plan = NULL;
+	uint64_t revision;
+	int err;
+
+	if (!document || desired->is_busy)
+		return;
+	err = issues_alloc(&issues);
+	if (!err)
+		err = wire_decode_document(&config, &revision, document->buf, document->end, &desired->policy, issues);
+	if (!err)
+		err = plan_for(desired, &plan, config, document);
+	if (err)
+		log_warn("secrets can't be read anew, the former ones stay path=%s reason=\"%s\"",
+		        issues && issues_listed(issues) ? issues_get(issues, 0)->path : "",
+		        issues && issues_listed(issues) ? issues_get(issues, 0)->message : strerror(err));
+	mem_deref(issues);
+	mem_deref(config); /* before the plan goes */
+	if (err)
+		return;
+	desired->is_busy = true;
+	desired->handlers.plan(plan, desired->handlers.arg);
+}
+
 
 void desired_offer(struct desired *desired, const uint8_t *buf, size_t len)
 {
@@ -248,10 +290,12 @@ void desired_applied(
 	if (err) {
 		answer_issue(desired, CONFIG_ROLLED_BACK, revision, pending->sha256, path, "resource", message);
 		remember(desired);
-		mem_deref(pending->index);
+		forget(pending);
 	} else {
-		pending->changed_at_unix_us = now_unix_us;
-		mem_deref(desired->effective.index);
+		/* the same document with secrets read anew took effect when it came */
+		pending->changed_at_unix_us = is_effective(desired, pending->sha256) ? desired->effective.changed_at_unix_us
+		                                                                     : now_unix_us;
+		forget(&desired->effective);
 		desired->effective = *pending;
 		answer(desired, CONFIG_APPLIED, revision, pending->sha256, NULL);
 	}

@@ -28,6 +28,10 @@ int desired_alloc(struct desired **desiredp,
 /* protocol.md, Provisioning 1 to 3. len 0: ignored. buf NULL: it was larger than DOCUMENT_SIZE_MAX, len is its size. */
 void desired_offer(struct desired *desired, const uint8_t *buf, size_t len);
 
+/* The secret files of the document in force are read again; accounts whose password changed come in a plan. If one can't
+   be read, that is logged and nothing is changed. While busy: nothing. */
+void desired_reread(struct desired *desired);
+
 bool desired_is_busy(const struct desired *desired); /* a plan is with the loop */
 void desired_applied(struct desired *desired, uint64_t revision, int err, const char *path, const char *message,
         int64_t now_unix_us);

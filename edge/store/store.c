@@ -59,7 +59,7 @@ struct store {
 	struct notes notes;
 	pthread_t thread;
 	bool is_started;
-	atomic_bool wants_stop, is_connected;
+	atomic_bool wants_stop, is_connected, wants_secrets;
 	atomic_uint connects;         /* how often the link came up */
 	atomic_uint_fast64_t stop_us; /* end of patience */
 	atomic_uint_fast64_t round_us;
@@ -279,6 +279,12 @@ static void take_document(struct store *store)
 	mem_deref(document);
 }
 
+static void take_secrets(struct store *store)
+{
+	if (!desired_is_busy(store->desired) && atomic_exchange(&store->wants_secrets, false))
+		desired_reread(store->desired);
+}
+
 static void show_figures(struct store *store)
 {
 	atomic_store(&store->spooled, spool_count(store->spool));
@@ -328,8 +334,10 @@ static void go_round(struct store *store)
 	take_back(store);
 	see_connection(store);
 	take_applied(store);
-	if (!atomic_load(&store->wants_stop))
+	if (!atomic_load(&store->wants_stop)) {
 		take_document(store);
+		take_secrets(store);
+	}
 	number_results(store);
 	hand_over(store);
 	show_figures(store);
@@ -488,6 +496,12 @@ void store_put_document(struct store *store, const uint8_t *buf, size_t len)
 	store->notes.document_len = len;
 	(void)pthread_mutex_unlock(&store->lock);
 	mem_deref(older);
+	wake_up(store);
+}
+
+void store_reread_secrets(struct store *store)
+{
+	atomic_store(&store->wants_secrets, true);
 	wake_up(store);
 }
 

@@ -46,6 +46,9 @@ void store_clear_variable(struct store *store, const char *account, const char *
    newest one waits and replaces an older one that waits. */
 void store_put_document(struct store *store, const uint8_t *buf, size_t len);
 
+/* Any thread. The secret files that the document in force names are read again, soon. */
+void store_reread_secrets(struct store *store);
+
 /* Loop thread, exactly once per plan. err 0: it runs: reported APPLIED. Else the former one runs on: ROLLED_BACK with this path and sentence. */
 void store_applied(struct store *store, uint64_t revision, int err, const char *path, const char *message);
 

@@ -165,7 +165,6 @@ static void test_wire_document_defaults(void **state)
 	assert_true(account->registers);
 	assert_false(account->disabled);
 	assert_int_equal(account->timeout_ms, TIMEOUT_MS_DEFAULT);
-	assert_int_equal(account->revision, 5);
 	for (size_t i = 0; i < account->ncommands; i++) {
 		const struct command *command = &account->commands[i];
 

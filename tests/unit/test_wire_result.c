@@ -28,12 +28,12 @@ static int setup(void **state)
 	(void)state;
 	assert_int_equal(account_alloc(&account), 0);
 	(void)str_dup(&account->id, "pbx1");
-	account->revision = 7;
 	account->commands = mem_zalloc(sizeof(*account->commands), NULL);
 	account->ncommands = 1;
 	(void)str_dup(&account->commands[0].name, "alive");
 	(void)str_dup(&account->commands[0].description, "is it there");
 	assert_int_equal(result_alloc(&r, account, &account->commands[0]), 0);
+	r->config_revision = 7;
 	r->started_unix_us = 1700000000000000;
 	r->finished_unix_us = 1700000000012345;
 	mb = mbuf_alloc(64);
