@@ -230,7 +230,7 @@ static int set_uri(struct probe *p, const char *text)
 	err = pl_strdup(&p->host, &uri.host);
 	if (!err && pl_isset(&uri.user))
 		err = pl_strdup(&p->user, &uri.user);
-	if (!err && !msg_param_decode(&uri.params, "transport", &transport) && !p->account.transport) {
+	if (!err && !msg_param_decode(&uri.params, "transport", &transport) && !*p->account.transport) {
 		if (pl_strcasecmp(&transport, "tcp") && pl_strcasecmp(&transport, "udp"))
 			return complain(
 			        "TARGET", text, "names a transport that this version does not have: udp and tcp");
