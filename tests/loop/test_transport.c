@@ -398,6 +398,9 @@ static void test_tcp_fixed_port_is_free_at_once(void **state)
 		assert_int_equal(seen.conn_err, 0);
 		mem_deref(flow);
 		fd = accept(listener, NULL, NULL);
+		/* a reset: loopback alone lets a port in TIME_WAIT be used again */
+		assert_int_equal(recv(fd, seen.payload, 1, 0), -1);
+		assert_int_equal(errno, ECONNRESET);
 		close(fd);
 	}
 	mem_deref(port);
