@@ -248,6 +248,14 @@ static void number_results(struct store *store)
 	}
 }
 
+static void show_figures(struct store *store)
+{
+	atomic_store(&store->spooled, spool_count(store->spool));
+	atomic_store(&store->dropped, spool_dropped(store->spool));
+	atomic_store(&store->unreadable, desired_unreadable(store->desired));
+	atomic_store(&store->revision, desired_revision(store->desired));
+}
+
 static void take_applied(struct store *store)
 {
 	struct notes n;
@@ -256,9 +264,12 @@ static void take_applied(struct store *store)
 	n = store->notes;
 	store->notes.is_applied = false;
 	(void)pthread_mutex_unlock(&store->lock);
-	if (n.is_applied)
-		desired_applied(store->desired, n.applied_revision, n.applied_err, n.applied_path, n.applied_message,
-		        clock_unix_us());
+	if (!n.is_applied)
+		return;
+	desired_applied(
+	        store->desired, n.applied_revision, n.applied_err, n.applied_path, n.applied_message, clock_unix_us());
+	show_figures(store);
+	link_publish_status(store->link); /* tells the revision: not before it is the one in force */
 }
 
 static void take_document(struct store *store)
@@ -283,14 +294,6 @@ static void take_secrets(struct store *store)
 {
 	if (!desired_is_busy(store->desired) && atomic_exchange(&store->wants_secrets, false))
 		desired_reread(store->desired);
-}
-
-static void show_figures(struct store *store)
-{
-	atomic_store(&store->spooled, spool_count(store->spool));
-	atomic_store(&store->dropped, spool_dropped(store->spool));
-	atomic_store(&store->unreadable, desired_unreadable(store->desired));
-	atomic_store(&store->revision, desired_revision(store->desired));
 }
 
 static bool has_notes(struct store *store)

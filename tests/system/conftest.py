@@ -2,6 +2,8 @@
 import importlib
 import os
 import pathlib
+import re
+import socket
 import subprocess
 import sys
 import threading
@@ -55,10 +57,19 @@ def bed(tmp_path):
     bed.close()
 
 
+@pytest.fixture(scope="module")
+def shared_bed(tmp_path_factory):
+    """For what all tests of a file may share."""
+    bed = Bed(tmp_path_factory.mktemp("shared"))
+    yield bed
+    bed.close()
+
+
 class Subscriber:
     """An independent MQTT client that keeps every message in order."""
 
     def __init__(self, port, protocol=mqtt.MQTTv5, topics=("sipedge/v1/#",)):
+        self.port = port
         self.messages = []  # (topic, payload, retain flag, properties), in order of arrival
         self.lock = threading.Lock()
         self.ready = threading.Event()
@@ -155,10 +166,10 @@ class Site(Subscriber):
 class Agent(peers.Process):
     """sipedge run."""
 
-    def __init__(self, folder, broker, *options, node="n1", env=None):
+    def __init__(self, folder, broker, *options, node="n1", env=None, plain=True):
         self.state = pathlib.Path(folder) / "state"
         super().__init__(folder, "agent", BIN / "sipedge", "run", "--broker", broker.url, "--node", node, "--state-dir", self.state,
-                         "--allow-plain-secrets", "--log-level", "debug", *options, env={**os.environ, **(env or {})})
+                         *(["--allow-plain-secrets"] if plain else []), "--log-level", "debug", *options, env={**os.environ, **(env or {})})
 
 
 @pytest.fixture
@@ -178,6 +189,101 @@ def agent(bed, broker, site):
     agent = bed.start(Agent, broker)
     wait_for(lambda: any(s.state == site.pb.NODE_STATE_ONLINE for s in site.statuses()), f"the agent is not online:\n{agent.text()[-2000:]}")
     return agent
+
+
+def wait_online(site, agent, since=0):
+    wait_for(lambda: any(s.state == site.pb.NODE_STATE_ONLINE for s in site.statuses(since)), f"the agent is not online:\n{agent.text()[-2000:]}")
+    return agent
+
+
+def retained(port):
+    """What a new subscriber is given: topic -> payload. A message of its own tells where that ends."""
+    subscriber = Subscriber(port, topics=("sipedge/v1/#", "test/end"))
+    try:
+        subscriber.publish("test/end", b"end")
+        wait_for(lambda: subscriber.all("test/end"), "the broker does not send back")
+        return {m[0]: m[1] for m in subscriber.messages if m[2]}
+    finally:
+        subscriber.close()
+
+
+class Uas:
+    """A SIP server over UDP that keeps every request with its time. answer(request) -> bytes, None for silence, or a list of
+    (delay in seconds, bytes)."""
+
+    def __init__(self, answer=None):
+        self.answer = answer or self.reply
+        self.requests = []  # (time.time(), method, text)
+        self.socket = socket.socket(type=socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        self.timers = []
+        self.socket.settimeout(0.1)  # closing it would not wake the thread
+        self.closed = False
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    @staticmethod
+    def header(text, name):
+        found = re.search(rf"^{name}[ \t]*:[ \t]*(.*?)\r?$", text, re.M | re.I)
+        return found[1] if found else None
+
+    @classmethod
+    def reply(cls, text, code=200, reason="OK", extra=""):
+        head = [f"SIP/2.0 {code} {reason}"]
+        head += [f"Via: {v}" for v in re.findall(r"^Via:[ \t]*(.*?)\r$", text, re.M | re.I)]
+        to = cls.header(text, "To")
+        head += [f"From: {cls.header(text, 'From')}", f"To: {to if ';tag=' in to else to + ';tag=uas'}",
+                 f"Call-ID: {cls.header(text, 'Call-ID')}", f"CSeq: {cls.header(text, 'CSeq')}"]
+        contact = cls.header(text, "Contact")
+        if text.startswith("REGISTER ") and contact and contact != "*" and cls.header(text, "Expires") != "0" and "expires=0" not in contact:
+            head.append(f"Contact: {contact if 'expires=' in contact else contact + ';expires=3600'}")
+        return ("\r\n".join(head) + f"\r\n{extra}Content-Length: 0\r\n\r\n").encode()
+
+    def _run(self):
+        while not self.closed:
+            try:
+                data, peer = self.socket.recvfrom(65535)
+            except socket.timeout:
+                continue
+            except OSError:
+                continue  # an ICMP error about an earlier answer
+            text = data.decode(errors="replace")
+            if not text.strip():
+                continue
+            self.requests.append((time.time(), text.split(" ", 1)[0], text))
+            answer = self.answer(text)
+            for delay, payload in answer if isinstance(answer, list) else [(0, answer)] if answer else []:
+                if delay:
+                    timer = threading.Timer(delay, self._send, (payload, peer))
+                    timer.daemon = True
+                    timer.start()
+                    self.timers.append(timer)
+                else:
+                    self._send(payload, peer)
+
+    def _send(self, payload, peer):
+        try:
+            self.socket.sendto(payload, peer)
+        except OSError:
+            pass  # closed
+
+    def of(self, method):
+        return [r for r in self.requests if r[1] == method]
+
+    def close(self):
+        for timer in self.timers:
+            timer.cancel()
+        self.closed = True
+        self.thread.join()
+        self.socket.close()
+
+
+@pytest.fixture
+def uas(bed):
+    uas = Uas()
+    bed.clients.append(uas)
+    return uas
 
 
 def cells(result):
