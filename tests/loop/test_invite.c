@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 #include "edge/clock.h"
+#include "support/respond.h"
 #include "support/rig.h"
 
 enum { HOLD_MS = 200, INVITE_SIZE = 2048 };
@@ -621,6 +622,80 @@ static void test_invite_lost_connection_gets_its_bye_by_another(void **state)
 	assert_all_gone();
 }
 
+/* Against `sipedge respond`, which shares neither dialogs nor media with us */
+
+static struct respond_process quick, guarded, slow;
+
+/* Before libre is there: a fork would share its epoll. */
+static int start_processes(void)
+{
+	char path[] = "/tmp/sipedge-test-XXXXXX";
+	const char *quick_args[] = {"--listen", "tcp:127.0.0.1:0", "--ring-ms", "0", NULL};
+	const char *guarded_args[] = {"--listen", "udp:127.0.0.1:0", "--ring-ms", "50", "--auth-user", "me",
+	        "--auth-password-file", path, NULL};
+	const char *slow_args[] = {"--listen", "udp:127.0.0.1:0", "--ring-ms", "5000", NULL};
+	int fd = mkstemp(path), err;
+
+	if (fd < 0 || write(fd, "secret\n", 7) != 7)
+		return -1;
+	(void)close(fd);
+	err = respond_start(&quick, quick_args) || respond_start(&guarded, guarded_args) ||
+	      respond_start(&slow, slow_args);
+	(void)unlink(path);
+	return err;
+}
+
+static int stop_processes(void)
+{
+	return respond_stop(&quick) | respond_stop(&guarded) | respond_stop(&slow);
+}
+
+static void use_respond(const struct respond_process *process, enum transport transport, const char *login)
+{
+	account(transport, login);
+	rig.account->remote_port = sa_port(transport == TRANSPORT_UDP ? &process->udp : &process->tcp);
+}
+
+static void test_invite_respond_with_digest(void **state)
+{
+	struct result *r;
+
+	(void)state;
+	use_respond(&guarded, TRANSPORT_UDP, "me");
+	r = rig_run(&rig);
+	assert_int_equal(r->verdict, VERDICT_OK);
+	assert_true(cell_ms(r, COL_ANSWER_MS) >= 50);
+	assert_int_equal(cell_int(r, COL_AUTH_ROUNDS), 1);
+	assert_int_equal(cell_int(r, COL_BYE_CODE), 200);
+	assert_string_equal(cell_text(r, COL_AUDIO), "two_way");
+	assert_all_gone();
+}
+
+static void test_invite_respond_over_tcp(void **state)
+{
+	struct result *r;
+
+	(void)state;
+	use_respond(&quick, TRANSPORT_TCP, NULL);
+	r = rig_run(&rig);
+	assert_int_equal(r->verdict, VERDICT_OK);
+	assert_int_equal(cell_int(r, COL_BYE_CODE), 200);
+	assert_string_equal(cell_text(r, COL_AUDIO), "two_way");
+	assert_all_gone();
+}
+
+static void test_invite_respond_is_cancelled(void **state)
+{
+	struct result *r;
+
+	(void)state;
+	use_respond(&slow, TRANSPORT_UDP, NULL);
+	r = rig_run(&rig);
+	assert_int_equal(r->error, VERDICT_ERROR_TIMEOUT);
+	assert_int_equal(response_code(r, r->nresponses - 1), 487);
+	assert_all_gone();
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -645,7 +720,15 @@ int main(void)
 	        TEST(test_invite_shutdown_while_ringing_is_cancelled),
 	        TEST(test_invite_over_tcp),
 	        TEST(test_invite_lost_connection_gets_its_bye_by_another),
+	        TEST(test_invite_respond_with_digest),
+	        TEST(test_invite_respond_over_tcp),
+	        TEST(test_invite_respond_is_cancelled),
 	};
 
-	return cmocka_run_group_tests(tests, loop_setup, loop_teardown);
+	int err;
+
+	if (start_processes())
+		return 1;
+	err = cmocka_run_group_tests(tests, loop_setup, loop_teardown);
+	return stop_processes() ? 1 : err;
 }
