@@ -42,7 +42,7 @@ struct fixture {
 	struct seen seen[SEEN_MAX];
 	size_t nseen;
 	char invite[4096]; /* the first one, to answer later */
-	char bye_headers[256];
+	struct sip_msg *kept;
 	bool is_silent_to_bye;
 
 	unsigned nprogress, nanswer, nfail, nend;
@@ -803,6 +803,33 @@ static void test_call_challenged_everywhere(void **state)
 	assert_int_equal(find(f, "BYE", 2)->cseq, 4);
 }
 
+static void script_digest_then_ring(struct fixture *f, const struct sip_msg *msg, unsigned n)
+{
+	if (!pl_strcmp(&msg->met, "CANCEL")) {
+		respond(f, msg, 200, "early", "", "");
+		respond(f, f->kept, 487, "early", "", "");
+	} else if (!pl_strcmp(&msg->met, "INVITE") && n == 1) {
+		call_hang_up(f->call); /* before the challenge is there */
+		script_digest(f, msg, n);
+	} else if (!pl_strcmp(&msg->met, "INVITE")) {
+		f->kept = mem_ref((void *)msg);
+		respond(f, msg, 180, "early", "", "");
+	}
+}
+
+static void test_call_hung_up_before_the_challenge_is_cancelled(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(str_dup(&f->account->login, "me"), 0);
+	assert_int_equal(str_dup(&f->account->password, "secret"), 0);
+	start(f, script_digest_then_ring);
+	run_until(f, is_failed);
+	assert_int_equal(f->fail_code, 487);
+	assert_int_equal(count(f, "CANCEL", NULL), 1);
+	f->kept = mem_deref(f->kept);
+}
+
 static void test_call_loose_routes_are_used_in_reverse(void **state)
 {
 	struct fixture *f = *state;
@@ -857,10 +884,11 @@ static void test_call_named_contact_is_looked_up(void **state)
 {
 	struct fixture *f = *state;
 
+	f->hangs_up_on_answer = true; /* the BYE waits for the ACK, which waits for the name */
 	start(f, script_named_contact);
-	run_until(f, is_answered);
-	call_hang_up(f->call); /* the BYE waits for the ACK */
 	run_until(f, is_quiet);
+	assert_int_equal(f->end.bye_code, 200);
+	assert_true(find(f, "ACK", 1) < find(f, "BYE", 1));
 	assert_true(find(f, "ACK", 1)->at_proxy);
 	assert_true(find(f, "BYE", 1)->at_proxy);
 }
@@ -968,6 +996,7 @@ int main(void)
 	        TEST(test_call_busy_is_acknowledged),
 	        TEST(test_call_answer_after_a_failure_is_hung_up),
 	        TEST(test_call_challenged_everywhere),
+	        TEST(test_call_hung_up_before_the_challenge_is_cancelled),
 	        TEST(test_call_loose_routes_are_used_in_reverse),
 	        TEST(test_call_strict_router_becomes_the_request_uri),
 	        TEST(test_call_broken_contact_means_the_request_uri),
