@@ -293,3 +293,53 @@ def cells(result):
         kind = cell.WhichOneof("value")
         values[field.name] = getattr(cell, kind) if kind else None
     return values
+
+
+class Probe:
+    """sipedge check, its result decoded."""
+
+    def __init__(self, pb, folder):
+        self.pb = pb
+        self.password = pathlib.Path(folder) / "password"
+        self.password.write_text(peers.PASSWORD + "\n")
+
+    def command(self, *args):
+        return [str(a) for a in (BIN / "sipedge", "check", *args)]
+
+    def run(self, *args, seconds=40):
+        """The finished process: returncode, stdout, stderr (bytes)."""
+        return subprocess.run(self.command(*args), capture_output=True, timeout=seconds)
+
+    def credentials(self, login="700"):
+        return ["--login", login, "--password-file", self.password]
+
+    def result(self, *args):
+        done = self.run(*args, "--format", "protobuf")
+        assert done.stdout and not done.stderr, done
+        result = self.pb.CheckResult.FromString(done.stdout)
+        assert done.returncode == {"ok": 0, "warn": 1, "maintenance": 1, "fail": 2, "error": 3}[result.verdict], done
+        return result
+
+
+@pytest.fixture
+def probe(pb, tmp_path):
+    return Probe(pb, tmp_path)
+
+
+def responses(result):
+    """The nested table of responses as dictionaries, in order."""
+    table = cells(result)["responses"]
+    if not table:
+        return []
+    names = [column.name for column in table.columns]
+    return [{name: getattr(cell, cell.WhichOneof("value")) if cell.WhichOneof("value") else None for name, cell in zip(names, record.cells)}
+            for record in table.records]
+
+
+def codes(result):
+    """Every response's code, in order, after a look at the order of the offsets."""
+    rows = responses(result)
+    offsets = [row["offset_ms"] for row in rows]
+    assert offsets == sorted(offsets) and all(offset > 0 for offset in offsets)
+    assert all(row["reason"] is not None and row["meaning"] for row in rows)
+    return [row["code"] for row in rows]

@@ -177,7 +177,7 @@ class Sipp(Process):
     """SIPp as a UAS with a scenario file of scenarios/ or a built-in one (name without .xml)."""
 
     def __init__(self, folder, scenario, transport="udp", calls=None, name="sipp", extra=()):
-        source = ["-sf", HERE / "scenarios" / scenario] if scenario.endswith(".xml") else ["-sn", scenario]
+        source = ["-sf", HERE / "scenarios" / scenario] if str(scenario).endswith(".xml") else ["-sn", scenario]
         for _ in range(5):
             self.port = free_port()
             super().__init__(folder, name, "sipp", *source, "-i", "127.0.0.1", "-p", self.port, "-t", {"udp": "u1", "tcp": "t1"}[transport],
