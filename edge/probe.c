@@ -129,7 +129,7 @@ static void print_help(void)
 	for (size_t i = 0; i < FLAGS; i++)
 		(void)printf("  --%s %-*s %s\n", flags[i].name, (int)(22 - strlen(flags[i].name)), flags[i].arg,
 		        flags[i].help);
-	(void)puts("  --help                   this text\n\n"
+	(void)puts("  --help                    this text\n\n"
 	           "Exit status: 0 ok, 1 warn or maintenance, 2 fail, 3 error or bad usage.");
 }
 
