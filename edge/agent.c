@@ -133,7 +133,6 @@ static void apply_plans(int flags, void *arg)
 			log_notice("configuration applied revision=%llu accounts=%u commands=%u",
 			        (unsigned long long)plan->revision, plan->naccounts, plan->ncommands);
 		mem_deref(plan);
-		link_publish_status(agent->link);
 	}
 }
 

@@ -68,14 +68,14 @@ def shared_bed(tmp_path_factory):
 class Subscriber:
     """An independent MQTT client that keeps every message in order."""
 
-    def __init__(self, port, protocol=mqtt.MQTTv5, topics=("sipedge/v1/#",)):
+    def __init__(self, port, protocol=mqtt.MQTTv5, topics=("sipedge/v1/#",), options=1):
         self.port = port
         self.messages = []  # (topic, payload, retain flag, properties), in order of arrival
         self.lock = threading.Lock()
         self.ready = threading.Event()
         self.client = mqtt.Client(protocol=protocol)
         self.client.on_message = self._message
-        self.client.on_connect = lambda client, *_: client.subscribe([(t, 1) for t in topics])
+        self.client.on_connect = lambda client, *_: client.subscribe([(t, options) for t in topics])
         self.client.on_subscribe = lambda *_: self.ready.set()
         self.client.connect("127.0.0.1", port)
         self.client.loop_start()
@@ -229,7 +229,7 @@ class Uas:
         return found[1] if found else None
 
     @classmethod
-    def reply(cls, text, code=200, reason="OK", extra=""):
+    def reply(cls, text, code=200, reason="OK", extra="", body=""):
         head = [f"SIP/2.0 {code} {reason}"]
         head += [f"Via: {v}" for v in re.findall(r"^Via:[ \t]*(.*?)\r$", text, re.M | re.I)]
         to = cls.header(text, "To")
@@ -238,7 +238,7 @@ class Uas:
         contact = cls.header(text, "Contact")
         if text.startswith("REGISTER ") and contact and contact != "*" and cls.header(text, "Expires") != "0" and "expires=0" not in contact:
             head.append(f"Contact: {contact if 'expires=' in contact else contact + ';expires=3600'}")
-        return ("\r\n".join(head) + f"\r\n{extra}Content-Length: 0\r\n\r\n").encode()
+        return ("\r\n".join(head) + f"\r\n{extra}Content-Length: {len(body)}\r\n\r\n{body}").encode()
 
     def _run(self):
         while not self.closed:
