@@ -17,6 +17,7 @@ struct line {
 
 	struct flow *stream; /* kept connection, being made or open */
 	struct sa stream_dst;
+	uint32_t nconnections;
 	bool is_connecting;
 	struct list waiting; /* openings, for that connection */
 };
@@ -155,6 +156,11 @@ bool line_is_open(const struct line *line)
 	return line->stream && !line->is_connecting && flow_is_open(line->stream);
 }
 
+uint32_t line_connection(const struct line *line)
+{
+	return line->nconnections;
+}
+
 enum transport line_transport(const struct line *line)
 {
 	return line->transport;
@@ -224,6 +230,8 @@ static void kept_connection_handler(int err, struct flow *flow, uint64_t now_us,
 	line->is_connecting = false;
 	if (err)
 		line->stream = mem_deref(line->stream);
+	else
+		line->nconnections++;
 
 	while ((le = list_head(&line->waiting))) { /* some of them will wait for the next address */
 		list_unlink(le);

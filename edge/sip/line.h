@@ -55,8 +55,9 @@ int line_open(struct line_opening **openingp, struct line *line, line_h *h, void
 enum line_phase line_opening_phase(const struct line_opening *opening);
 const struct sa *line_opening_dst(const struct line_opening *opening); /* NULL: not known yet */
 
-void line_keepalive(struct line *line);     /* kept and open: CRLF CRLF (RFC 5626 3.5.1) */
-bool line_is_open(const struct line *line); /* kept connections: open now; else true */
+void line_keepalive(struct line *line);            /* kept and open: CRLF CRLF (RFC 5626 3.5.1) */
+bool line_is_open(const struct line *line);        /* kept connections: open now; else true */
+uint32_t line_connection(const struct line *line); /* number of the kept connection made last; 0: none yet */
 enum transport line_transport(const struct line *line);
 
 #endif

@@ -36,6 +36,7 @@ struct registration {
 	struct wheel_timer timer; /* the one pending time of each state */
 	struct wheel_timer watch; /* bound over a stream: keep-alive */
 	uint32_t watches;
+	uint32_t connection; /* that the REGISTER went by */
 	struct line_opening *opening;
 	struct uac *uac;
 	char *contact;      /* as sent last */
@@ -223,7 +224,8 @@ static void watch_handler(uint64_t now_us, void *arg)
 {
 	struct registration *reg = arg;
 
-	if (!line_is_open(reg->config.line)) {
+	/* a check may have made a new one: the contact is still that of the old one */
+	if (!line_is_open(reg->config.line) || line_connection(reg->config.line) != reg->connection) {
 		wheel_stop(&reg->timer);
 		report(reg, false, "connection lost");
 		reg->state = STATE_WAITING;
@@ -396,6 +398,7 @@ static int send_register(struct registration *reg, const struct uac_target *targ
 		return err;
 
 	uac_share_cseq(reg->uac, &reg->config.id->cseq);
+	reg->connection = line_connection(reg->config.line);
 	if (reg->state != STATE_REMOVING) {
 		wheel_stop(&reg->timer);
 		reg->state = STATE_SENT;

@@ -170,6 +170,27 @@ static void test_registration_tcp_comes_back_after_a_lost_connection(void **stat
 	assert_int_equal(rig.fake->nbindings, 0);
 }
 
+/* Whoever asks first makes the new connection; the registrar still has the contact of the old one. */
+static void test_registration_tcp_comes_back_when_a_check_reconnected_first(void **state)
+{
+	struct result *r;
+	(void)state;
+
+	start(METHOD_OPTIONS, TRANSPORT_TCP);
+	assert_true(loop_until_count(&rig.fake->registered, 1));
+	loop_run(5);
+	fake_close_connections(rig.fake);
+	loop_run(5);
+	r = rig_run(&rig);
+	assert_int_equal(r->verdict, VERDICT_OK);
+	assert_int_equal(rig.fake->accepted, 2);
+	assert_true(loop_until_count(&rig.fake->registered, 2));
+	assert_int_equal(rig.fake->nbindings, 1);
+	assert_int_equal(rig.fake->accepted, 2);
+	rig_close(&rig);
+	assert_int_equal(rig.fake->nbindings, 0);
+}
+
 static void test_registration_close_is_bounded_when_the_registrar_is_gone(void **state)
 {
 	uint64_t start_us;
@@ -199,6 +220,7 @@ int main(void)
 	        TEST(test_registration_check_refreshes_the_same_binding),
 	        TEST(test_registration_tcp_shares_its_connection),
 	        TEST(test_registration_tcp_comes_back_after_a_lost_connection),
+	        TEST(test_registration_tcp_comes_back_when_a_check_reconnected_first),
 	        TEST(test_registration_close_is_bounded_when_the_registrar_is_gone),
 	};
 
