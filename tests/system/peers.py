@@ -120,14 +120,14 @@ class Respond(Process):
 class Kamailio(Process):
     """Registrar with digest, proxy and call list: kamailio.cfg."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, max_expires=3600):
         folder = pathlib.Path(folder)
         self.port = free_port()
         # short: a Unix socket's path has 107 characters at most
         self.ctl = f"/tmp/sipedge-kam-{os.getpid()}-{self.port}.sock"
         modules = next(p for p in pathlib.Path("/usr/lib").rglob("kamailio/modules") if p.is_dir())
         text = (HERE / "kamailio.cfg").read_text()
-        for key, value in {"MODULES": modules, "PORT": self.port, "CTL": self.ctl, "PASSWORD": PASSWORD}.items():
+        for key, value in {"MODULES": modules, "PORT": self.port, "CTL": self.ctl, "PASSWORD": PASSWORD, "MAX_EXPIRES": max_expires}.items():
             text = text.replace(f"@{key}@", str(value))
         config = folder / "kamailio.cfg"
         config.write_text(text)
@@ -165,8 +165,21 @@ class Kamailio(Process):
                 found[aor] = found.get(aor, 0) + 1
         return found
 
+    def binding(self, aor):
+        """The only contact of an AoR as its lines of ul.dump, None without one."""
+        if self.bindings().get(aor) != 1:
+            return None
+        dump = self.rpc("ul.dump").split(f"AoR: {aor}\n", 1)
+        return dict(re.findall(r"^\s*([\w-]+): (.+)$", dump[1].split("\t}\n", 1)[0], re.M)) if len(dump) == 2 else None
+
+    def seen(self, user, method=None):
+        """(method, Call-ID, had credentials) of each request from a user, in order."""
+        return [(m[1], m[2], m[3] != ":") for m in
+                re.finditer(rf"seen (\w+) from={re.escape(user)} call=(\S+) credentials=(\S+)", self.text()) if m[1] == (method or m[1])]
+
     def dialogs(self):
-        return len(re.findall(r"\bh_entry:|\bh_entry\b", self.rpc("dlg.list")))
+        """Calls that are being set up or stand: what has ended (state 5) stays listed a little."""
+        return len(re.findall(r"^\s*state: [1-4]$", self.rpc("dlg.list"), re.M))
 
     def destroy(self):
         super().destroy()
@@ -209,14 +222,14 @@ class Sipp(Process):
 class Baresip(Process):
     """baresip as a callee: registers, answers by itself, sends a tone."""
 
-    def __init__(self, folder, registrar_port, user="600", transport="udp"):
+    def __init__(self, folder, registrar_port, user="600", transport="udp", answers=True):
         folder = pathlib.Path(folder) / f"baresip-{user}"
         folder.mkdir()
         modules = next(p for p in pathlib.Path("/usr/lib").rglob("baresip/modules") if p.is_dir())
         (folder / "accounts").write_text(f"<sip:{user}@127.0.0.1:{registrar_port};transport={transport}>;auth_user={user};auth_pass={PASSWORD};"
-                                         "answermode=auto;audio_codecs=pcmu,pcma;regint=60\n")
+                                         f"answermode={'auto' if answers else 'manual'};audio_codecs=pcmu,pcma;regint=60\n")
         (folder / "config").write_text(
-            "sip_listen 127.0.0.1:0\naudio_source ausine,440\naudio_player aufile,/dev/null\naudio_alert aufile,/dev/null\n"
+            "sip_listen 127.0.0.1:0\naudio_source ausine,440\nausrc_srate 48000\nausrc_channels 2\naudio_player aufile,/dev/null\naudio_alert aufile,/dev/null\n"
             f"net_interface 127.0.0.1\nmodule_path {modules}\nmodule g711.so\nmodule ausine.so\nmodule aufile.so\n"
             "module_tmp account.so\nmodule_app menu.so\n")
         super().__init__(folder, "baresip", "baresip", "-f", folder)
