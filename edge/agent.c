@@ -116,15 +116,15 @@ static void on_plan(struct plan *plan, void *arg) /* store thread */
 static void apply_plans(int flags, void *arg)
 {
 	struct agent *agent = arg;
-	struct cycle_failure failure;
+	struct cycle_failure failure = {.path = ""};
 	struct plan *plan;
 	(void)flags;
 
 	while ((plan = inbox_take(agent->plans))) {
 		int err = agent->is_stopping ? ECANCELED : cycle_apply(agent->cycle, plan, &failure);
 
-		if (err == ECANCELED)
-			(void)re_snprintf(failure.message, sizeof(failure.message), "The node is shutting down.");
+		if (agent->is_stopping)
+			failure = (struct cycle_failure){.message = "The node is shutting down."};
 		store_applied(agent->store, plan->revision, err, err ? failure.path : "", err ? failure.message : "");
 		if (err)
 			log_warn("configuration rolled back revision=%llu path=%s reason=\"%s\"",

@@ -32,8 +32,9 @@ struct variable {
 	const struct command *command; /* inside account */
 	struct schedule_entry entry;
 	struct verdict_track track;
-	struct check *check; /* running; NULL: none */
-	uint64_t revision;   /* in force when it started */
+	struct check *check;        /* running; NULL: none */
+	uint64_t revision;          /* in force when it started */
+	const struct command *next; /* while a plan is applied: what it becomes; NULL: it goes */
 };
 
 struct cycle {
@@ -265,30 +266,27 @@ static void stop_device(struct site *site)
 		device_close(device); /* its checks report `cancelled` from inside */
 }
 
-static const struct command *enabled_command(const struct account *account, const char *name)
-{
-	for (size_t i = 0; i < account->ncommands && !account->disabled; i++) {
-		const struct command *command = &account->commands[i];
-
-		if (!command->disabled && !strcmp(command->name, name))
-			return command;
-	}
-
-	return NULL;
-}
-
 /* Those that changed or went, whose checks must not go on. */
 static void drop_variables(struct site *site, const struct account *account, bool keeps_device)
 {
-	struct le *le = list_head(&site->variables);
+	struct le *le;
 
-	while (le) {
+	LIST_FOREACH (&site->variables, le)
+		((struct variable *)le->data)->next = NULL;
+	for (size_t i = 0; i < account->ncommands && !account->disabled; i++) {
+		const struct command *command = &account->commands[i];
+		struct variable *v = command->disabled ? NULL : find_variable(site, command->name);
+
+		if (v)
+			v->next = command;
+	}
+
+	for (le = list_head(&site->variables); le;) {
 		struct variable *v = le->data;
-		const struct command *command = enabled_command(account, v->command->name);
 
 		le = le->next;
-		if (!command || !keeps_device || memcmp(command->digest, v->command->digest, DIGEST_SIZE))
-			remove_variable(v, !command);
+		if (!v->next || !keeps_device || memcmp(v->next->digest, v->command->digest, DIGEST_SIZE))
+			remove_variable(v, !v->next);
 	}
 }
 

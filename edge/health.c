@@ -46,12 +46,18 @@ static void set_address(struct sockaddr_un *addr, int dir)
 	(void)snprintf(addr->sun_path, sizeof(addr->sun_path), "/proc/self/fd/%d/%s", dir, file_name);
 }
 
+/* The peer may hang: then its queue is full, which is EAGAIN after the time. */
 static int connect_to(int dir)
 {
+	static const struct timeval timeout = {.tv_sec = ANSWER_TIMEOUT_S};
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	struct sockaddr_un addr;
 
 	set_address(&addr, dir);
+	if (fd >= 0) {
+		(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+		(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)); /* of connect(), too */
+	}
 	if (fd >= 0 && connect(fd, (struct sockaddr *)&addr, sizeof(addr))) {
 		int err = errno;
 
@@ -88,8 +94,9 @@ static int bind_socket(struct health *health)
 	int err = 0;
 	int other = connect_to(health->dir);
 
-	if (other >= 0) {
-		(void)close(other);
+	if (other >= 0 || errno == EAGAIN) {
+		if (other >= 0)
+			(void)close(other);
 		return EADDRINUSE;
 	}
 	(void)unlinkat(health->dir, file_name, 0);
@@ -141,7 +148,6 @@ int health_alloc(struct health **healthp, const char *state_dir, health_h *h, vo
 
 static int ask(const char *state_dir)
 {
-	struct timeval timeout = {.tv_sec = ANSWER_TIMEOUT_S};
 	int dir = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int fd = dir < 0 ? -1 : connect_to(dir);
 	char text[64];
@@ -152,7 +158,6 @@ static int ask(const char *state_dir)
 		return 1;
 	}
 
-	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
 	n = recv(fd, text, sizeof(text) - 1, 0);
 	if (n <= 0) {
 		(void)fprintf(stderr, "sipedge health: the loop did not answer within %d s\n", ANSWER_TIMEOUT_S);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 #include <re.h>
@@ -13,6 +14,7 @@ struct inbox {
 	pthread_mutex_t lock;
 	inbox_free_h *freeh;
 	void **ring;
+	size_t limit; /* of inbox_push() */
 	size_t capacity, head, count, refused;
 	int fd;
 };
@@ -41,6 +43,7 @@ int inbox_alloc(struct inbox **inboxp, size_t capacity, inbox_free_h *freeh)
 
 	(void)pthread_mutex_init(&inbox->lock, NULL);
 	inbox->freeh = freeh;
+	inbox->limit = capacity;
 	inbox->capacity = capacity;
 	inbox->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	inbox->ring = mem_zalloc(capacity * sizeof(*inbox->ring), NULL);
@@ -59,24 +62,59 @@ int inbox_fd(const struct inbox *inbox)
 	return inbox->fd;
 }
 
+static void append(struct inbox *inbox, void *item)
+{
+	uint64_t one = 1;
+	bool was_empty = !inbox->count;
+
+	inbox->ring[(inbox->head + inbox->count) % inbox->capacity] = item;
+	inbox->count++;
+	/* one system call per burst, inside the lock: the taker clears the descriptor under it too */
+	if (was_empty && write(inbox->fd, &one, sizeof(one)) < 0)
+		one = 0; /* EAGAIN: readable already */
+}
+
 int inbox_push(struct inbox *inbox, void *item)
 {
-	bool was_empty = false;
-	uint64_t one = 1;
 	int err = 0;
 
 	(void)pthread_mutex_lock(&inbox->lock);
-	if (inbox->count == inbox->capacity) {
+	if (inbox->count >= inbox->limit) {
 		inbox->refused++;
 		err = ENOBUFS;
 	} else {
-		was_empty = !inbox->count;
-		inbox->ring[(inbox->head + inbox->count) % inbox->capacity] = item;
-		inbox->count++;
+		append(inbox, item);
 	}
-	/* one system call per burst, inside the lock: the taker clears the descriptor under it too */
-	if (was_empty && write(inbox->fd, &one, sizeof(one)) < 0)
-		err = 0; /* EAGAIN: readable already */
+	(void)pthread_mutex_unlock(&inbox->lock);
+
+	return err;
+}
+
+static int grow(struct inbox *inbox)
+{
+	size_t capacity = 2 * inbox->capacity;
+	void **ring = mem_reallocarray(inbox->ring, capacity, sizeof(*ring), NULL);
+
+	if (!ring)
+		return ENOMEM;
+
+	/* what had gone round goes on behind the old end */
+	memcpy(ring + inbox->capacity, ring, inbox->head * sizeof(*ring));
+	inbox->ring = ring;
+	inbox->capacity = capacity;
+
+	return 0;
+}
+
+int inbox_push_anyway(struct inbox *inbox, void *item)
+{
+	int err = 0;
+
+	(void)pthread_mutex_lock(&inbox->lock);
+	if (inbox->count == inbox->capacity)
+		err = grow(inbox);
+	if (!err)
+		append(inbox, item);
 	(void)pthread_mutex_unlock(&inbox->lock);
 
 	return err;

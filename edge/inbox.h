@@ -20,6 +20,9 @@ int inbox_fd(const struct inbox *inbox);
 /* ENOBUFS when full: the item stays the caller's, and the refusal is counted. Never blocks but for the lock. */
 int inbox_push(struct inbox *inbox, void *item);
 
+/* For what must not be lost and is bounded by its sender: makes room instead. ENOMEM: the item stays the caller's. */
+int inbox_push_anyway(struct inbox *inbox, void *item);
+
 /* NULL when empty: then the descriptor is not readable any more. */
 void *inbox_take(struct inbox *inbox);
 size_t inbox_refused(struct inbox *inbox); /* pushes refused since the start */

@@ -18,10 +18,8 @@
 
 enum {
 	SECRET_SIZE_MAX = 4096,
-	FILE_SIZE_MAX = 64 * 1024,
 	FLAG_CONFIG = 1000,
 	FLAG_HELP,
-	FLAG_PASSWORD_FILE,
 };
 
 /* How the text of an option becomes its value: 0, or EINVAL with the reason in *whyp. */
@@ -163,8 +161,9 @@ static int set_broker(struct options *o, size_t offset, const char *value, const
 		}
 		p += len + (p[len] != '\0');
 	}
+	*whyp = "is empty";
 
-	return 0;
+	return strspn(value, ", ") == strlen(value) ? EINVAL : 0;
 }
 
 int options_read_secret(char **secretp, const char *path)
@@ -267,13 +266,13 @@ static int read_environment(struct options *o, bool given[DEFS])
 	return err;
 }
 
-/* A value of the file: a scalar, or a sequence of scalars for what may be given several times. */
+/* A value of the file: a scalar, or a sequence of scalars for what may be given several times. doc NULL: no sequence. */
 static int set_node(struct options *o, const struct option_def *def, bool is_file, const char *where,
         yaml_document_t *doc, const yaml_node_t *node)
 {
 	int err = 0;
 
-	if (node->type == YAML_SEQUENCE_NODE && def->seth == set_broker) {
+	if (doc && node->type == YAML_SEQUENCE_NODE && def->seth == set_broker) {
 		for (yaml_node_item_t *i = node->data.sequence.items.start; i < node->data.sequence.items.top && !err;
 		        i++)
 			err = set_node(o, def, false, where, NULL, yaml_document_get_node(doc, *i));

@@ -29,7 +29,7 @@ enum {
 	WINDOW_MAX = 64,
 	WINDOW_BYTES = 32768, /* more could fill the socket: then not even a disconnect gets through Paho's queue */
 	FLIGHTS = 128,        /* the window, subscriptions, status; a power of two */
-	PASSWORDS_MAX = 16,   /* changes that wait for the next connect */
+	PASSWORDS_MAX = 1,    /* the newest waits for the next connect */
 	OUTBOX_MAX = 64,
 	TOPICS_MAX = 16,
 	OVERHEAD = 256, /* fixed header and properties of a PUBLISH, at most */
@@ -940,15 +940,18 @@ int link_publish(struct link *link, struct link_message *msg)
 
 int link_set_password(struct link *link, const char *password)
 {
-	char *copy = NULL;
-	int err = str_dup(&copy, password ? password : "");
+	char *copy = NULL, *older;
 
-	if (!err)
-		err = inbox_push(link->passwords, copy);
-	if (err && copy)
-		password_free(copy);
+	if (str_dup(&copy, password ? password : ""))
+		return ENOMEM;
+	/* only the newest one counts: connected, nobody takes them */
+	while (inbox_push(link->passwords, copy)) {
+		older = inbox_take(link->passwords);
+		if (older)
+			password_free(older);
+	}
 
-	return err;
+	return 0;
 }
 
 void link_publish_status(struct link *link)

@@ -19,7 +19,7 @@
 #include "edge/store/store.h"
 
 enum {
-	RESULTS_MAX = 16384, /* put and not yet taken by the thread */
+	RESULTS_MAX = 16384, /* put and not yet taken by the thread; clearing is not counted */
 	RETURNED_MAX = 1024, /* the link holds fewer than 150 */
 	REPORTS_MAX = 8,
 	BATCH_MAX = 256, /* results numbered before something else gets its turn */
@@ -459,7 +459,8 @@ static int put_item(
 	item->ok = ok;
 	item->interval_s = interval_s;
 	if (!re_sdprintf(&item->topic, "%s%s/%s", store->result_prefix, account, variable))
-		err = inbox_push(store->results, item);
+		/* every variable is cleared once at most, but all of them at once; nobody would do it later */
+		err = mb ? inbox_push(store->results, item) : inbox_push_anyway(store->results, item);
 	if (err)
 		mem_deref(item);
 

@@ -105,7 +105,7 @@ static void wait_for(const unsigned *counter, unsigned n)
 	assert_int_equal(err, 0);
 }
 
-static void open_both(const char *url)
+static void alloc_both(const char *url)
 {
 	static const struct store_config sc = {.prefix = "s/v1", .node = "node1", .boot_id = 7};
 	static const struct store_handlers sh = {.plan = plan_h};
@@ -122,8 +122,18 @@ static void open_both(const char *url)
 	t.connected = t.plans = t.acked = 0;
 	assert_int_equal(store_alloc(&t.store, &sc, &sh), 0);
 	assert_int_equal(link_alloc(&t.link, &lc, &lh), 0);
+}
+
+static void start_both(void)
+{
 	assert_int_equal(store_start(t.store, t.link), 0);
 	assert_int_equal(link_start(t.link), 0);
+}
+
+static void open_both(const char *url)
+{
+	alloc_both(url);
+	start_both();
 }
 
 static void close_both(unsigned timeout_ms)
@@ -294,6 +304,22 @@ static void test_store_clears_a_variable_that_is_gone(void **state)
 	close(fd);
 }
 
+static void test_store_clears_any_number_at_once(void **state)
+{
+	enum { VARIABLES = 20000 }; /* more than results may wait */
+	char name[16];
+	(void)state;
+
+	alloc_both("mqtt://127.0.0.1:1");
+	for (unsigned i = 0; i < VARIABLES; i++) {
+		(void)snprintf(name, sizeof(name), "v%u", i);
+		store_clear_variable(t.store, "pbx", name);
+	}
+	start_both();
+	wait_for_spooled(VARIABLES);
+	close_both(1);
+}
+
 static void test_store_reports_what_became_of_a_document(void **state)
 {
 	struct broker_process *broker = *state;
@@ -427,6 +453,7 @@ int main(void)
 	        cmocka_unit_test(test_store_results_arrive_numbered_in_order),
 	        cmocka_unit_test(test_store_outage_makes_history_and_loses_nothing),
 	        cmocka_unit_test(test_store_clears_a_variable_that_is_gone),
+	        cmocka_unit_test(test_store_clears_any_number_at_once),
 	        cmocka_unit_test(test_store_reports_what_became_of_a_document),
 	        cmocka_unit_test(test_store_refuses_a_document_that_is_too_large),
 	        cmocka_unit_test(test_store_reports_again_to_a_broker_that_forgot),
