@@ -292,8 +292,12 @@ static void write_columns(struct check *check, const struct check_end *end)
 	if (!end_us)
 		end_us = stack_now(check_stack(check));
 
-	if (end->code)
+	if (end->code) {
 		result_set_int(result, COL_CODE, end->code);
+	} else { /* of an answer that does not count: cancelled while its call was held */
+		result_clear(result, COL_REASON);
+		result_clear(result, COL_RETRY_AFTER_S);
+	}
 	if (end->code && end->rx_us)
 		set_ms(result, COL_RESPONSE_MS, check->sent_us, end->rx_us);
 	if (check->first_us)

@@ -569,6 +569,7 @@ static void test_invite_cancelled_while_held_is_hung_up(void **state)
 	check_cancel(check);
 	assert_int_equal(rig.nresults, 1);
 	assert_int_equal(rig.results[0]->error, VERDICT_ERROR_CANCELLED);
+	assert_false(cell_is_set(rig.results[0], COL_CODE) || cell_is_set(rig.results[0], COL_REASON));
 	assert_true(loop_until_count(&nbye, 1));
 	assert_all_gone();
 }
