@@ -177,6 +177,24 @@ class Kamailio(Process):
         return [(m[1], m[2], m[3] != ":") for m in
                 re.finditer(rf"seen (\w+) from={re.escape(user)} call=(\S+) credentials=(\S+)", self.text()) if m[1] == (method or m[1])]
 
+    def ask(self, method, user):
+        """Sends a request for a registered user, as somebody who needs no credentials; returns the final code, acknowledged."""
+        with socket.socket(type=socket.SOCK_DGRAM) as s:
+            s.settimeout(5)
+            s.bind(("127.0.0.1", 0))
+            me = s.getsockname()[1]
+            def send(name):
+                s.sendto((f"{name} sip:{user}@127.0.0.1:{self.port} SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:{me};branch=z9hG4bK{method}{me}\r\n"
+                          f"From: <sip:open@t>;tag={me}\r\nTo: <sip:{user}@t>\r\nCall-ID: {method}-{me}@t\r\nCSeq: 1 {name}\r\n"
+                          f"Contact: <sip:open@127.0.0.1:{me}>\r\nMax-Forwards: 10\r\nEvent: presence\r\nContent-Length: 0\r\n\r\n").encode(),
+                         ("127.0.0.1", self.port))
+            send(method)
+            while (code := int(s.recv(65535).split()[1])) < 200:
+                pass
+            if method == "INVITE":
+                send("ACK")
+            return code
+
     def dialogs(self):
         """Calls that are being set up or stand: what has ended (state 5) stays listed a little."""
         return len(re.findall(r"^\s*state: [1-4]$", self.rpc("dlg.list"), re.M))

@@ -221,10 +221,10 @@ def test_provisional_answers_stand_in_the_table(crowd):
 def test_nobody_listens_is_told_at_once(crowd):
     for result in crowd.results("nobody-udp"):
         assert (result.verdict, result.error_class, result.retransmits, result.table.quality) == ("fail", "transport", 0, 12)
-        assert result.total_ms < 150  # by ICMP, not by the timeout
+        assert result.total_ms < TIMEOUT_MS / 2  # by ICMP, not by the timeout
     for result in crowd.results("nobody-tcp"):
         assert (result.verdict, result.error_class, result.attempts) == ("fail", "connect", 0)
-        assert result.total_ms < 150 and result.remote and not result.HasField("code")
+        assert result.total_ms < TIMEOUT_MS / 2 and result.remote and not result.HasField("code")
 
 
 def test_reason_is_made_utf8(crowd):
@@ -238,7 +238,7 @@ def test_others_go_on(crowd):
         results = crowd.results(account, 4)
         assert {(r.verdict, r.code) for r in results} == {("ok", 200)}
         starts = [r.started_unix_us for r in results]
-        assert max(b - a for a, b in zip(starts, starts[1:])) < 1_600_000
+        assert max(b - a for a, b in zip(starts, starts[1:])) < 1_900_000  # no cycle was left out
         assert sorted(r.response_ms for r in results)[len(results) // 2] < 100
     # memory and transactions don't pile up, nothing was said by a sanitizer
     assert crowd.agent.popen.poll() is None

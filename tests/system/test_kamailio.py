@@ -136,6 +136,17 @@ def test_binding_goes_with_the_agent(node, kamailio, transport):
     assert login not in kamailio.bindings()
 
 
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_registered_account_answers_when_it_is_called(node, kamailio, transport):
+    login = f"digest-called-{transport}"
+    apply(node, 1, account(node, kamailio, login, node.command("alive"), transport=transport))
+    wait_bound(kamailio, login)
+    assert {method: kamailio.ask(method, login) for method in ("OPTIONS", "INVITE", "NOTIFY", "SUBSCRIBE")} == {
+        "OPTIONS": 200, "INVITE": 486, "NOTIFY": 481, "SUBSCRIBE": 405}
+    assert node.agent.end() == 0
+    assert kamailio.ask("OPTIONS", login) == 404
+
+
 def test_registration_never_only_authenticates(node, kamailio):
     login = "digest-never"
     apply(node, 1, account(node, kamailio, login, node.command("text", "MESSAGE", target="sink"), node.command("alive"), registration="never"))

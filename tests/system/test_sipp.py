@@ -95,7 +95,7 @@ def test_no_provisional_no_cancel(probe, sipp):
     row = cells(result)
     assert (result.verdict, result.error_class, result.table.quality) == ("fail", "timeout", 12)
     assert not result.HasField("code") and row["cancel_sent"] is False and row["ended_by"] == "timeout"
-    assert 700 <= result.total_ms < 1000  # published at the timeout, not at Timer B
+    assert 700 <= result.total_ms < 1400  # published at the timeout, not at Timer B
     assert result.retransmits == 1 and not responses(result)
     assert set(requests(peer)) == {"INVITE"}
 
