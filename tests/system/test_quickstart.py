@@ -1,8 +1,10 @@
 """The README's first command, ended in every way; test_provisioning has the usual ones."""
 import os
+import pathlib
 import re
+import shutil
 import signal
-import subprocess
+import tempfile
 import time
 
 import pytest
@@ -42,9 +44,12 @@ class Quickstart(peers.Process):
 
 @pytest.fixture
 def quickstart(bed):
-    for parent in [bed.folder, *bed.folder.parents][:3]:
-        parent.chmod(0o755)  # the broker gives up root's rights
-    return lambda *options: bed.start(Quickstart, *options)
+    """Not below pytest's own folder, which nobody else may enter: the broker gives up root's rights."""
+    bed.folder = pathlib.Path(tempfile.mkdtemp(prefix="sipedge-test-"))
+    bed.folder.chmod(0o755)
+    yield lambda *options: bed.start(Quickstart, *options)
+    bed.close()
+    shutil.rmtree(bed.folder)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGHUP])
@@ -67,9 +72,9 @@ def test_killed_outright_leaves_no_process(quickstart):
     wait_for(lambda: not q.running(), f"still running: {q.running()}", 20)
 
 
-def test_log_of_a_failure_is_shown(quickstart, monkeypatch, tmp_path):
+def test_log_of_a_failure_is_shown(quickstart, bed, monkeypatch):
     """A broker that can't start: the reason and a remedy, and nothing left."""
-    fake = tmp_path / "bin"
+    fake = bed.folder / "bin"
     fake.mkdir()
     (fake / "mosquitto").write_text("#!/bin/sh\necho this broker is broken\nexit 1\n")
     (fake / "mosquitto").chmod(0o755)
