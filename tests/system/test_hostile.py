@@ -1,5 +1,7 @@
 """Servers that answer with anything but SIP, all of them at once: one right result per check, and the others' checks go on."""
+import itertools
 import random
+import re
 
 import pytest
 
@@ -130,6 +132,40 @@ CALLS = {
 }
 
 
+def asking(*challenges, status="401 Unauthorized", then="none"):
+    """Asks for credentials: always, or until it gets some. {n} in a challenge is another number each time."""
+    count = itertools.count(1)
+    def answer(request, _):
+        if then == "good" and re.search(r"^(Proxy-)?Authorization:", request, re.M):
+            return [reply(request)]
+        name = "WWW-Authenticate" if status.startswith("401") else "Proxy-Authenticate"
+        return [reply(request, status, lines=[f"{name}: {c.replace('{n}', str(next(count)))}" for c in challenges])]
+    return answer
+
+
+MD5 = 'Digest realm="r", nonce="abc", algorithm=MD5, qop="auth"'
+# name: answer, error_class, most requests of one check
+CHALLENGES = {
+    "no-header": (asking(), "protocol", 1),
+    "no-nonce": (asking('Digest realm="r"'), "protocol", 1),
+    "no-realm": (asking('Digest nonce="abc"'), "protocol", 1),
+    "empty": (asking(""), "protocol", 1),
+    "open-quote": (asking('Digest realm="r, nonce="abc'), "protocol", 2),
+    "basic": (asking('Basic realm="r"'), "auth", 1),
+    "unknown-algorithm": (asking('Digest realm="r", nonce="abc", algorithm=ROT13'), "auth", 1),
+    "auth-int-only": (asking('Digest realm="r", nonce="abc", qop="auth-int"'), "auth", 1),
+    "refused": (asking(MD5), "auth", 2),
+    "refused-by-proxy": (asking(MD5, status="407 Proxy Authentication Required"), "auth", 2),
+    "stale-for-ever": (asking('Digest realm="r", nonce="{n}", stale=true'), "auth", 4),
+    "other-nonce-for-ever": (asking('Digest realm="r", nonce="{n}"'), "auth", 2),
+    "other-realm-for-ever": (asking('Digest realm="{n}", nonce="abc"'), "auth", 20),
+    "nonce-of-8k": (asking(f'Digest realm="r", nonce="{"n" * 8000}"'), "protocol", 1),
+    "a-hundred-at-once": (asking(*['Digest realm="{n}", nonce="abc"'] * 100), "auth", 20),
+    "md5-among-others": (asking('Digest realm="r", nonce="abc", algorithm=SHA-256, qop="auth"', 'Basic realm="r"', MD5, then="good"), "none", 2),
+    "no-algorithm-no-qop": (asking('Digest realm="r", nonce="abc"', then="good"), "none", 2),
+}
+
+
 class Crowd:
     """One agent, all the servers, one of them well; every account runs each second."""
 
@@ -147,6 +183,10 @@ class Crowd:
                 self.fakes[f"{kind}-{name}"] = server = maker(answer)
                 command = self.site.command("c", "INVITE", target="600", hold_ms=50) if kind == "call" else self.site.command("c")
                 accounts.append(self.site.account(f"{kind}-{name}", server.port, command, transport="tcp" if kind == "tcp" else "udp", timeout_ms=TIMEOUT_MS))
+        for name, (answer, _, _) in CHALLENGES.items():
+            self.fakes[f"ask-{name}"] = server = UdpFake(answer)
+            accounts.append(self.site.account(f"ask-{name}", server.port, self.site.command("c", expect_codes="200-299"), login="me", password=self.site.secret(),
+                                              registration="never", timeout_ms=TIMEOUT_MS))
         for transport in ("udp", "tcp"):
             accounts.append(self.site.account(f"nobody-{transport}", closed_port(), self.site.command("c"), transport=transport, timeout_ms=TIMEOUT_MS))
         report = self.site.push(self.site.document(1, *accounts))
@@ -209,6 +249,19 @@ def test_call(crowd, name):
         assert result.code == 200
         seen = [r.split()[0] for r in crowd.fakes[f"call-{name}"].requests if cells(result)["call_id"] in r]
         assert seen == ["INVITE", "ACK", "BYE"]
+
+
+@pytest.mark.parametrize("name", CHALLENGES)
+def test_challenge(crowd, name):
+    _, error, most = CHALLENGES[name]
+    server = crowd.fakes[f"ask-{name}"]
+    for result in crowd.results(f"ask-{name}"):
+        assert (result.error_class, result.verdict) == (error, "ok" if error == "none" else "fail"), (result.error_text, result.code)
+        assert result.code == (200 if error == "none" else 407 if "proxy" in name else 401)
+        requests = [r for r in list(server.requests) if cells(result)["call_id"] in r]
+        assert 1 <= len(requests) <= most and len(codes(result)) == len(requests)
+        assert cells(result)["auth_rounds"] == len(requests) - 1
+    assert not any(peers.PASSWORD in r for r in server.requests)
 
 
 def test_provisional_answers_stand_in_the_table(crowd):
