@@ -4,6 +4,8 @@
 #include <string.h>
 #include "edge/sip/line.h"
 
+enum { LOOK_AGAIN_US = 10000 };
+
 struct line {
 	struct sip_stack *stack;
 	struct sa local;
@@ -29,9 +31,10 @@ struct line_opening {
 	void *arg;
 	struct resolve_query *query;
 	struct resolve_answer addresses;
-	size_t next;       /* address to try next */
-	struct flow *flow; /* a connection of its own */
-	uint64_t step_us;  /* when the present phase began */
+	size_t next;              /* address to try next */
+	struct flow *flow;        /* a connection of its own */
+	struct wheel_timer again; /* somebody else's connection is under way */
+	uint64_t step_us;         /* when the present phase began */
 	struct line_answer answer;
 };
 
@@ -52,6 +55,7 @@ static void opening_destructor(void *arg)
 	struct line *line = opening->line;
 
 	list_unlink(&opening->le);
+	wheel_stop(&opening->again);
 	mem_deref(opening->query);
 	mem_deref(opening->flow);
 	if (line && line->is_connecting && list_isempty(&line->waiting)) {
@@ -247,12 +251,44 @@ static void kept_connection_handler(int err, struct flow *flow, uint64_t now_us,
 	mem_deref(line);
 }
 
-static int connect_kept(struct line_opening *opening)
+static void again_handler(uint64_t now_us, void *arg)
+{
+	struct line_opening *opening = arg;
+
+	opening->next--;
+	next_address(opening, EHOSTUNREACH, now_us);
+}
+
+/* Between a fixed port and a server there is one connection: another account's, or that of an account before this one, which its last
+   calls still hold. true: it is taken, or waited for. */
+static bool share_connection(struct line_opening *opening, const struct sa *local, uint64_t now_us)
+{
+	struct line *line = opening->line;
+	struct flow *flow = sa_port(local) ? transport_find(line->stack->transport, local, &opening->answer.dst) : NULL;
+
+	if (!flow)
+		return false;
+	if (!flow_is_open(flow)) {
+		wheel_start(line->stack->wheel, &opening->again, now_us + LOOK_AGAIN_US, again_handler, opening);
+		return true;
+	}
+	mem_deref(line->stream);
+	line->stream = mem_ref(flow);
+	line->stream_dst = opening->answer.dst;
+	line->nconnections++;
+	finish(opening, 0, flow, now_us);
+
+	return true;
+}
+
+static int connect_kept(struct line_opening *opening, uint64_t now_us)
 {
 	struct line *line = opening->line;
 	struct sa local = local_for(line, sa_af(&opening->answer.dst));
 	int err = 0;
 
+	if (!line->is_connecting && share_connection(opening, &local, now_us))
+		return 0;
 	if (!line->is_connecting) {
 		line->stream = mem_deref(line->stream);
 		err = transport_connect(&line->stream, line->stack->transport, &local, &opening->answer.dst,
@@ -289,7 +325,7 @@ static int try_address(struct line_opening *opening, uint64_t now_us)
 		return 0;
 	}
 	if (line->is_kept)
-		return connect_kept(opening);
+		return connect_kept(opening, now_us);
 
 	local = local_for(line, sa_af(&opening->answer.dst));
 

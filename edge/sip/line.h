@@ -2,7 +2,8 @@
  * @file line.h  An account's way to its server: name resolution, then the account's UDP socket or a connection
  *
  * Loop thread. Holds the sockets that the account's local address and port need, from the moment it is made. A kept line (fixed local
- * port, or registered) has one connection that everybody shares; it is made again when it was lost. Otherwise every opening connects for itself.
+ * port, or registered) has one connection that everybody shares, with a fixed port other lines to that server too; it is made again when
+ * it was lost. Otherwise every opening connects for itself.
  * Addresses behind a name are tried in turn until one can be sent to or connected (RFC 3263 4.3).
  */
 #ifndef SIPEDGE_SIP_LINE_H

@@ -395,6 +395,19 @@ int transport_connect(struct flow **flowp, struct sip_transport *t, const struct
 	return 0;
 }
 
+struct flow *transport_find(const struct sip_transport *t, const struct sa *local, const struct sa *remote)
+{
+	for (struct le *le = list_head(&t->streams); le; le = le->next) {
+		struct stream *s = to_stream(le->data);
+
+		if (s->has_fixed_port && sa_cmp(&s->remote, remote, SA_ALL) &&
+		        sa_cmp(&s->flow.local, local, sa_is_any(local) ? SA_PORT : SA_ALL))
+			return &s->flow;
+	}
+
+	return NULL;
+}
+
 static void accepted(struct transport_listener *l, int fd, const struct sa *remote)
 {
 	struct sip_transport *t = l->transport;

@@ -48,6 +48,10 @@ typedef void(transport_conn_h)(int err, struct flow *flow, uint64_t now_us, void
 int transport_connect(struct flow **flowp, struct sip_transport *t, const struct sa *local, const struct sa *remote,
         transport_conn_h *connh, void *arg);
 
+/* A connection made by transport_connect() from this fixed local port (any address: whichever) to remote, open or under way: there can't
+   be a second one. Borrowed; NULL: none. */
+struct flow *transport_find(const struct sip_transport *t, const struct sa *local, const struct sa *remote);
+
 /* Accepts TCP connections (an answering peer). Accepted flows are owned by the transport until closed by the peer or idle. */
 struct transport_listener;
 int transport_listen(struct transport_listener **lp, struct sip_transport *t, const struct sa *local);

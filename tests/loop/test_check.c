@@ -507,6 +507,48 @@ static void test_check_fixed_tcp_port_keeps_its_connection(void **state)
 	assert_int_equal(rig.fake->accepted, 1);
 }
 
+static void fixed_port(void)
+{
+	struct sa own;
+	int fd = peer_listen(&own);
+
+	close(fd);
+	rig_account(&rig, METHOD_OPTIONS, TRANSPORT_TCP, NULL);
+	rig.account->local = own;
+}
+
+static void test_check_fixed_tcp_port_is_shared_by_accounts(void **state)
+{
+	struct device *first;
+	(void)state;
+
+	fixed_port();
+	assert_answered(rig_run(&rig), 200);
+	first = rig.device;
+	rig.device = NULL;
+	assert_answered(rig_run(&rig), 200);
+	assert_int_equal(rig.fake->accepted, 1);
+	device_close(first);
+}
+
+/* There is one connection between two ports: who comes second waits for the first one's. */
+static void test_check_fixed_tcp_port_waits_for_a_connection_under_way(void **state)
+{
+	struct device *first;
+	(void)state;
+
+	fixed_port();
+	(void)rig_start(&rig);
+	first = rig.device;
+	rig.device = NULL;
+	(void)rig_start(&rig);
+	assert_true(loop_until_count(&rig.nresults, 2));
+	assert_answered(rig.results[0], 200);
+	assert_answered(rig.results[1], 200);
+	assert_int_equal(rig.fake->accepted, 1);
+	device_close(first);
+}
+
 static void test_check_taken_port_is_seen_by_device_alloc(void **state)
 {
 	struct device *device;
@@ -746,6 +788,8 @@ int main(void)
 	        TEST(test_check_refused_connection_is_connect),
 	        TEST(test_check_lost_connection_is_transport),
 	        TEST(test_check_fixed_tcp_port_keeps_its_connection),
+	        TEST(test_check_fixed_tcp_port_is_shared_by_accounts),
+	        TEST(test_check_fixed_tcp_port_waits_for_a_connection_under_way),
 	        TEST(test_check_taken_port_is_seen_by_device_alloc),
 	        TEST(test_check_unknown_name_is_dns),
 	        TEST(test_check_name_in_hosts_file_has_dns_ms),

@@ -604,6 +604,24 @@ static void test_invite_over_tcp(void **state)
 	assert_all_gone();
 }
 
+/* The call's transaction holds the connection for 32 s more; the account that takes the place of this one goes on with it. */
+static void test_invite_fixed_tcp_port_goes_to_the_next_device(void **state)
+{
+	int fd;
+	(void)state;
+
+	account(TRANSPORT_TCP, NULL);
+	fd = peer_listen(&rig.account->local);
+	(void)close(fd);
+	script = answers_pcmu;
+	assert_int_equal(rig_run(&rig)->verdict, VERDICT_OK);
+	device_close(rig.device);
+	rig.device = NULL;
+	assert_int_equal(rig_run(&rig)->verdict, VERDICT_OK);
+	assert_int_equal(rig.fake->accepted, 1);
+	assert_all_gone();
+}
+
 static void test_invite_lost_connection_gets_its_bye_by_another(void **state)
 {
 	struct result *r;
@@ -720,6 +738,7 @@ int main(void)
 	        TEST(test_invite_cancelled_while_held_is_hung_up),
 	        TEST(test_invite_shutdown_while_ringing_is_cancelled),
 	        TEST(test_invite_over_tcp),
+	        TEST(test_invite_fixed_tcp_port_goes_to_the_next_device),
 	        TEST(test_invite_lost_connection_gets_its_bye_by_another),
 	        TEST(test_invite_respond_with_digest),
 	        TEST(test_invite_respond_over_tcp),
