@@ -1,8 +1,10 @@
 /**
  * @file main.c  sub-commands
  */
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include "edge/agent.h"
 #include "edge/health.h"
 #include "edge/probe.h"
@@ -38,8 +40,21 @@ static void print_help(FILE *f)
 	(void)fputs("\n`sipedge COMMAND --help` says more.\n", f);
 }
 
+/* Who starts us may have closed some of the first three: the next socket must not be what log lines go to. */
+static void fill_standard_files(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		(void)close(fd);
+}
+
 int main(int argc, char *argv[])
 {
+	fill_standard_files();
 	if (argc < 2) {
 		print_help(stderr);
 		return 2;

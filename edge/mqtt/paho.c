@@ -25,9 +25,10 @@ enum {
 #define SYSTEM_TRUST_STORE "/etc/ssl/certs/ca-certificates.crt"
 
 struct paho {
-	MQTTAsync handles[BROKER_SCHEME_COUNT];
-	MQTTAsync handle; /* of the newest connect */
-	bool is_v5;       /* likewise */
+	MQTTAsync handles[BROKER_SCHEME_COUNT]
+	                 [2]; /* the other one for 3.1.1: after that a handle takes no 5 any more */
+	MQTTAsync handle;     /* of the newest connect */
+	bool is_v5;           /* likewise */
 	struct inbox *events;
 	char *client_id, *username, *password, *ca, *cert, *key, *will_topic;
 	uint32_t packet_max;
@@ -387,15 +388,16 @@ int paho_connect(struct paho *paho, const struct paho_connect *connect, uintptr_
 	MQTTProperties properties = MQTTProperties_initializer;
 	MQTTProperties will_properties = MQTTProperties_initializer;
 	char *uris[] = {(char *)connect->uri};
+	MQTTAsync *handlep = &paho->handles[connect->scheme][connect->is_v5];
 	int rc = 0;
 
-	if (!paho->handles[connect->scheme]) {
-		int err = create_handle(paho, &paho->handles[connect->scheme], connect->uri);
+	if (!*handlep) {
+		int err = create_handle(paho, handlep, connect->uri);
 
 		if (err)
 			return err;
 	}
-	paho->handle = paho->handles[connect->scheme];
+	paho->handle = *handlep;
 	paho->is_v5 = connect->is_v5;
 
 	if (connect->is_v5) {

@@ -21,7 +21,7 @@
 #include "edge/mqtt/link.h"
 #include "support/broker.h"
 
-enum { WAIT_S = 20, PAYLOAD_MAX = 100000 };
+enum { WAIT_S = 40, PAYLOAD_MAX = 100000 };
 
 /* What the handlers saw. */
 static struct {
@@ -328,6 +328,7 @@ struct fake {
 	uint8_t refusal;       /* CONNACK code; 0: the connection is dropped */
 	uint8_t puback_reason; /* of every PUBLISH but those of t/status; MQTT 5 */
 	bool swallows_publish; /* no PUBACK: the connection is closed instead */
+	unsigned drops;        /* so many connections are closed without an answer */
 	unsigned levels[8], n; /* of the connections so far */
 	char will[64];         /* of the newest connection */
 };
@@ -346,7 +347,7 @@ static bool fake_connect(struct fake *fake, int fd, const uint8_t *body, size_t 
 	if (fake->n < 8)
 		fake->levels[fake->n++] = level;
 	(void)snprintf(fake->will, sizeof(fake->will), "%.7s", will ? (const char *)will : "");
-	if (level == fake->level_refused && !fake->refusal)
+	if ((level == fake->level_refused && !fake->refusal) || fake->n <= fake->drops)
 		return false;
 	if (level == fake->level_refused)
 		connack[3] = fake->refusal;
@@ -497,6 +498,23 @@ static void test_link_falls_back_after_three_drops(void **state)
 	assert_int_equal(fake.levels[3], 4);
 }
 
+/* A proxy whose broker is away says nothing about versions. */
+static void test_link_goes_back_to_version_5_after_six_drops(void **state)
+{
+	struct fake fake = {.drops = 6};
+	struct link *link;
+	(void)state;
+
+	fake_start(&fake);
+	link = open_link_to(fake.url);
+	wait_for(&seen.connected, 1);
+	close_link(link);
+	fake_stop(&fake);
+	assert_int_equal(fake.n, 7);
+	assert_int_equal(fake.levels[3], 4);
+	assert_int_equal(fake.levels[6], 5);
+}
+
 static void test_link_reason_not_authorized_is_final(void **state)
 {
 	struct fake fake = {.puback_reason = 0x87};
@@ -583,6 +601,7 @@ int main(void)
 	        cmocka_unit_test(test_link_will_says_lost),
 	        cmocka_unit_test(test_link_falls_back_when_version_5_is_refused),
 	        cmocka_unit_test(test_link_falls_back_after_three_drops),
+	        cmocka_unit_test(test_link_goes_back_to_version_5_after_six_drops),
 	        cmocka_unit_test(test_link_reason_not_authorized_is_final),
 	        cmocka_unit_test(test_link_reason_quota_is_tried_again_later),
 	        cmocka_unit_test(test_link_lost_acknowledgement_is_unknown),
