@@ -73,8 +73,7 @@ static void rx_batch_prepare(struct rx_batch *batch)
 	}
 }
 
-/* The kernel's stamp in microseconds since 1970; -1: none came with it. */
-static int64_t kernel_stamp(struct msghdr *hdr)
+int64_t rx_stamp(struct msghdr *hdr)
 {
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(hdr); c; c = CMSG_NXTHDR(hdr, c)) {
 		struct timespec ts;
@@ -90,7 +89,7 @@ static int64_t kernel_stamp(struct msghdr *hdr)
 
 /* The wall clock's stamp on the monotonic clock. One that says the datagram came before the queue was last seen empty,
    or that it has not come yet, was made while the wall clock was being set: then it is now. */
-static uint64_t rx_time(int64_t stamp_us, uint64_t empty_us, uint64_t now_us, int64_t now_unix_us)
+uint64_t rx_time(int64_t stamp_us, uint64_t empty_us, uint64_t now_us, int64_t now_unix_us)
 {
 	int64_t age = now_unix_us - stamp_us, age_max = (int64_t)(now_us - empty_us);
 
@@ -122,7 +121,7 @@ static void deliver_batch(struct flow *flow, struct rx_batch *batch, int n)
 			len = SIP_MESSAGE_SIZE_MAX;
 		batch->src[i].len = hdr->msg_namelen;
 		transport_deliver(flow, &batch->src[i], batch->buf + (size_t)i * RX_SLOT_SIZE, len, is_truncated,
-		        rx_time(kernel_stamp(hdr), empty_us, now_us, now_unix_us));
+		        rx_time(rx_stamp(hdr), empty_us, now_us, now_unix_us));
 	}
 }
 

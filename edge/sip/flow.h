@@ -38,7 +38,7 @@ struct flow {
 	int fd;            /* -1: closed */
 	struct sa local;   /* bound */
 	struct sa key;     /* UDP: as asked for, port 0 included */
-	uint64_t empty_us; /* UDP: the socket's queue was seen empty at this time: what comes later was not there */
+	uint64_t empty_us; /* the socket's queue was seen empty at this time: what comes later was not there */
 };
 
 int transport_socket(int *fdp, int af, int type); /* non-blocking, close-on-exec, IPv6 only for IPv6 */
@@ -50,6 +50,9 @@ void transport_deliver(
 int rx_batch_alloc(struct rx_batch **batchp);
 uint8_t *rx_batch_buffer(struct rx_batch *batch, size_t *sizep); /* scratch space, for streams too */
 void datagram_close(struct flow *flow);
+int64_t rx_stamp(struct msghdr *hdr); /* the kernel's, in microseconds since 1970; -1: none came with it */
+uint64_t rx_time(
+        int64_t stamp_us, uint64_t empty_us, uint64_t now_us, int64_t now_unix_us); /* on the monotonic clock */
 int datagram_send(struct flow *flow, const struct sa *dst, const uint8_t *buf, size_t len);
 
 /* stream.c */

@@ -14,8 +14,9 @@
 #include "edge/sip/framer.h"
 
 enum {
-	READS_MAX = 4,    /* per wake-up */
-	ACCEPTS_MAX = 16, /* per wake-up */
+	READS_MAX = 4,      /* per wake-up */
+	CONTROL_SIZE = 128, /* one timestamp */
+	ACCEPTS_MAX = 16,   /* per wake-up */
 	LISTEN_QUEUE = 256,
 };
 
@@ -234,14 +235,34 @@ static int take_messages(struct stream *s, uint64_t rx_us)
 	return err == EAGAIN ? 0 : err;
 }
 
+/* rx_us: when the kernel had the last of these bytes, so that an answer does not seem late because we are. */
+static ssize_t read_stamped(struct stream *s, uint8_t *buf, size_t size, uint64_t *rx_usp)
+{
+	_Alignas(struct cmsghdr) uint8_t control[CONTROL_SIZE];
+	struct iovec iov = {buf, size};
+	struct msghdr hdr = {
+	        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+	uint64_t before_us = clock_mono_us(), empty_us = s->flow.empty_us;
+	ssize_t n = recvmsg(s->flow.fd, &hdr, MSG_DONTWAIT);
+	int64_t now_unix_us = clock_unix_us();
+
+	*rx_usp = clock_mono_us();
+	if (n > 0)
+		*rx_usp = rx_time(rx_stamp(&hdr), empty_us, *rx_usp, now_unix_us);
+	if (n < (ssize_t)size)
+		s->flow.empty_us = before_us;
+
+	return n;
+}
+
 static void receive(struct stream *s)
 {
 	size_t size;
 	uint8_t *buf = rx_batch_buffer(s->flow.transport->batch, &size);
 
 	for (int i = 0; i < READS_MAX && is_alive(s); i++) {
-		ssize_t n = recv(s->flow.fd, buf, size, MSG_DONTWAIT);
-		uint64_t rx_us = clock_mono_us();
+		uint64_t rx_us;
+		ssize_t n = read_stamped(s, buf, size, &rx_us);
 		int err;
 
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -317,11 +338,13 @@ static int stream_alloc(struct stream **sp, struct sip_transport *t, int fd, con
 	s->flow.fd = -1;
 	s->remote = *remote;
 	s->active_us = clock_mono_us();
+	s->flow.empty_us = s->active_us;
 	if (framer_alloc(&s->framer)) {
 		mem_deref(s);
 		return ENOMEM;
 	}
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	(void)setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof(on)); /* without: times of the read */
 	list_append(&t->streams, &s->flow.le, &s->flow);
 	*sp = s;
 

@@ -296,6 +296,25 @@ static void test_tcp_sends_and_receives(void **state)
 	close(listener);
 }
 
+static void test_tcp_receives_with_the_kernels_time(void **state)
+{
+	struct flow *flow;
+	int listener, fd = open_pair(&flow, &listener);
+	uint64_t before, after;
+	(void)state;
+
+	before = clock_mono_us();
+	assert_int_equal(send(fd, message, strlen(message), 0), strlen(message));
+	after = clock_mono_us();
+	while (clock_mono_us() < after + 50000)
+		; /* we are busy: the bytes wait in the kernel */
+	assert_true(loop_until_count(&seen.received, 1));
+	assert_true(seen.rx_us + 1000 >= before && seen.rx_us <= after + 25000);
+	mem_deref(flow);
+	close(fd);
+	close(listener);
+}
+
 static void test_tcp_refused_is_told_once(void **state)
 {
 	struct flow *flow = NULL;
@@ -480,6 +499,7 @@ int main(void)
 	        TEST(test_udp_flow_may_be_dropped_by_its_handler),
 	        TEST(test_udp_flow_outlives_its_transport),
 	        TEST(test_tcp_sends_and_receives),
+	        TEST(test_tcp_receives_with_the_kernels_time),
 	        TEST(test_tcp_refused_is_told_once),
 	        TEST(test_tcp_connection_is_not_told_after_its_last_reference),
 	        TEST(test_tcp_noise_is_shown_then_closed),
