@@ -441,3 +441,34 @@ def test_registration_is_removed_with_its_account(bed, agent, site, uas):
     site.push(site.document(2))
     last = wait_for(lambda: next((r for r in uas.of("REGISTER") if re.search(r"expires\s*[=:]\s*0\b", r[2], re.I)), None), "the binding was not removed")
     assert Uas.header(last[2], "Call-ID") == Uas.header(uas.of("REGISTER")[0][2], "Call-ID")
+
+
+def test_the_newest_of_many_documents_counts(agent, site):
+    """A hundred at once: some are passed over, the last one runs, and the reports never go back."""
+    since = site.mark()
+    for revision in range(1, 101):
+        site.client.publish(f"{site.base}/config/desired", site.document(revision, site.account("a", 5999)).SerializeToString(), qos=1, retain=True)
+    assert site.wait_report(100, since).status == site.pb.CONFIG_STATUS_APPLIED
+    offered = [r.offered_revision for r in site.reports(since)]
+    assert offered == sorted(offered)
+    assert all(r.status in (site.pb.CONFIG_STATUS_APPLYING, site.pb.CONFIG_STATUS_APPLIED) for r in site.reports(since))
+
+
+def test_many_accounts(bed, broker, agent, site):
+    """Ten thousand commands: applied, changed in one place, removed, ended, each in seconds."""
+    peer = bed.start(peers.Respond)
+
+    def document(revision, n):
+        return site.document(revision, *[site.account(f"a{i}", peer.udp, *[site.command(f"c{j}") for j in range(10)], sync_interval_s=3600) for i in range(n)],
+                             site.account("beat", peer.udp, site.command("c", interval_s=1 + revision % 2)))
+    report = site.push(document(1, 1000), 20)
+    assert (report.status, report.accounts, report.commands) == (site.pb.CONFIG_STATUS_APPLIED, 1001, 10001)
+    site.wait_result("beat", "c")
+    report = site.push(document(2, 1000), 20)
+    assert report.status == site.pb.CONFIG_STATUS_APPLIED
+    site.wait_result("beat", "c", where=lambda r: r.config_revision == 2)
+    report = site.push(document(3, 0), 20)
+    assert (report.status, report.commands) == (site.pb.CONFIG_STATUS_APPLIED, 1)
+    site.wait_result("beat", "c", where=lambda r: r.config_revision == 3)
+    wait_for(lambda: {t for t in retained(broker.port) if "/result/" in t} == {f"{site.base}/result/beat/c"}, "removed variables are still there", 20)
+    assert agent.end() == 0

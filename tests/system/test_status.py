@@ -1,7 +1,11 @@
 """Birth, farewell and will of a node."""
 import re
 import signal
+import socket
+import threading
 import time
+
+import pytest
 
 import peers
 from conftest import Agent, Site, Uas, retained, wait_online
@@ -100,3 +104,97 @@ def test_sigterm_without_a_broker(bed, broker, agent, site):
     began = time.monotonic()
     assert agent.end(signal.SIGTERM, seconds=10) == 0
     assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_ends_in_time_while_a_broker_says_nothing(bed, signum):
+    """It takes the connection and never answers: the agent still ends."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+
+        class Mute:
+            url = "mqtt://127.0.0.1:%d" % listener.getsockname()[1]
+        agent = bed.start(Agent, Mute)
+        listener.settimeout(15)
+        connection, _ = listener.accept()
+        assert connection.recv(1), "no CONNECT"
+        assert agent.end(signum, seconds=10) == 0
+        connection.close()
+
+
+def test_ends_in_time_while_the_broker_hangs(bed, broker, agent, site):
+    peer = bed.start(peers.Respond)
+    site.push(site.document(1, site.account("a", peer.udp, site.command("alive"))))
+    site.wait_result("a", "alive")
+    broker.kill(signal.SIGSTOP)
+    try:
+        assert agent.end(signal.SIGTERM, seconds=10) == 0
+    finally:
+        broker.kill(signal.SIGCONT)
+
+
+class OldBroker:
+    """A broker of MQTT 3.1.1 before a real one: how it turns down version 5 differs."""
+
+    def __init__(self, broker, refusal):
+        self.refusal = refusal
+        self.levels = []
+        self.to = broker.port
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = "mqtt://127.0.0.1:%d" % self.listener.getsockname()[1]
+        self.sockets = []
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            self.sockets.append(client)
+            head = client.recv(4096)
+            level = head[head.index(b"MQTT") + 4]
+            self.levels.append(level)
+            if level > 4:
+                if self.refusal:
+                    client.sendall(self.refusal)
+                client.close()
+                continue
+            server = socket.create_connection(("127.0.0.1", self.to))
+            self.sockets.append(server)
+            server.sendall(head)
+            for a, b in (client, server), (server, client):
+                threading.Thread(target=self._relay, args=(a, b), daemon=True).start()
+
+    @staticmethod
+    def _relay(source, sink):
+        try:
+            while data := source.recv(65536):
+                sink.sendall(data)
+        except OSError:
+            pass
+        for s in source, sink:
+            try:
+                s.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def close(self):
+        self.listener.close()
+        for s in self.sockets:
+            s.close()
+
+
+@pytest.mark.parametrize("refusal", [b"\x20\x02\x00\x01", b"\x20\x03\x00\x84\x00", b""], ids=["code 1", "reason 0x84", "dropped"])
+def test_falls_back_to_mqtt_311(bed, broker, site, refusal):
+    old = OldBroker(broker, refusal)
+    bed.clients.append(old)
+    peer = bed.start(peers.Respond)
+    agent = wait_online(site, bed.start(Agent, old))
+    assert 5 in old.levels and old.levels[-1] == 4 and len(old.levels) < 6
+    site.push(site.document(1, site.account("a", peer.udp, site.command("alive"))))
+    assert site.wait_result("a", "alive").verdict == "ok"
+    assert {t.split("/", 3)[3] for t in retained(broker.port)} == {"status", "config/desired", "config/reported", "result/a/alive"}
+    agent.end(signal.SIGKILL)
+    wait_for(lambda: site.statuses()[-1].state == site.pb.NODE_STATE_LOST, "no will")
