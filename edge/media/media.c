@@ -40,6 +40,7 @@ struct media {
 	uint64_t tx;
 
 	struct sa source; /* that is counted */
+	bool has_moved;   /* by an offer of the peer's: what came before was theirs too */
 	struct rtpstat stat;
 	bool heard; /* something else than silence */
 };
@@ -138,10 +139,12 @@ static bool is_source(struct media *m, const struct sa *src, bool audio)
 		return true;
 	if (!audio)
 		return false;
-	if (m->is_agreed && sa_cmp(&m->remote, src, SA_ALL))
-		memset(&m->stat, 0, sizeof(m->stat)); /* what came before was somebody else's */
-	else if (sa_isset(&m->source, SA_ALL))
+	if (m->is_agreed && sa_cmp(&m->remote, src, SA_ALL)) {
+		if (!m->has_moved)
+			memset(&m->stat, 0, sizeof(m->stat)); /* what came before was somebody else's */
+	} else if (sa_isset(&m->source, SA_ALL)) {
 		return false;
+	}
 	m->source = *src;
 	return true;
 }
@@ -287,6 +290,7 @@ static int take_sdp(struct media *m, const struct mbuf *sdp, bool is_offer)
 	err = law_of(&law, format);
 	if (err || sdp_media_rport(m->audio) == 0 || !sa_isset(sdp_media_raddr(m->audio), SA_ADDR))
 		return ENOTSUP;
+	m->has_moved = m->is_agreed && is_offer;
 	m->is_agreed = true;
 	m->law = law;
 	m->payload_type = (uint8_t)(format->pt & 0x7f);

@@ -264,6 +264,39 @@ static void test_media_stray_sender_spoils_nothing(void **state)
 	(void)close(stray);
 }
 
+/* A re-INVITE that moves the audio (a PBX that lets go of the media path) is the same call. */
+static void test_media_offer_that_moves_the_peer_keeps_the_figures(void **state)
+{
+	struct fixture *f = *state;
+	struct media_stats before, after;
+	struct sa addr;
+	int moved = peer_open(&addr);
+	struct mbuf *mb = mbuf_alloc(512);
+	char *sdp = NULL;
+
+	assert_int_equal(answer_from_peer(f, 0, ""), 0);
+	for (uint16_t seq = 0; seq < 10; seq++)
+		send_from(f->peer, f, 0, seq, 7, 1000);
+	settle();
+	media_stats_get(f->media, &before);
+	assert_int_equal(before.rx, 10);
+	(void)mbuf_printf(mb,
+	        "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio %u RTP/AVP 0\r\n",
+	        sa_port(&addr));
+	mb->pos = 0;
+	assert_int_equal(media_take_offer(&sdp, f->media, mb), 0);
+	for (uint16_t seq = 500; seq < 510; seq++)
+		send_from(moved, f, 0, seq, 8, 1000);
+	settle();
+	media_stats_get(f->media, &after);
+	assert_int_equal(after.rx, 20);
+	assert_true(after.first_rx_us == before.first_rx_us);
+	assert_true(after.loss_pct == 0.0);
+	mem_deref(sdp);
+	mem_deref(mb);
+	(void)close(moved);
+}
+
 static void test_media_other_payload_types_share_the_sequence(void **state)
 {
 	struct fixture *f = *state;
@@ -340,6 +373,7 @@ int main(void)
 	        TEST(test_media_counts_an_echo),
 	        TEST(test_media_tells_silence),
 	        TEST(test_media_stray_sender_spoils_nothing),
+	        TEST(test_media_offer_that_moves_the_peer_keeps_the_figures),
 	        TEST(test_media_other_payload_types_share_the_sequence),
 	        TEST(test_media_survives_what_is_no_rtp),
 	        TEST(test_media_refuses_answers_without_our_audio),
