@@ -109,13 +109,35 @@ static int arrived_h(void *context, char *topic, int topic_len, MQTTAsync_messag
 	return 1; /* 0 would deliver it again and not withhold the acknowledgement */
 }
 
+/* The sentence within OpenSSL's "thread:error:code:library:function:sentence:file:line": the thread differs each time, which
+   would make each failure a new one in the log. */
+static const char *tls_reason(const char *text, size_t *lenp)
+{
+	const char *end = text + *lenp, *p = text;
+
+	for (int colons = 0; colons < 5; colons++) {
+		p = memchr(p, ':', (size_t)(end - p));
+		if (!p)
+			return text;
+		p++;
+	}
+	*lenp = (size_t)(end - p);
+	end = memchr(p, ':', *lenp);
+	if (end)
+		*lenp = (size_t)(end - p);
+
+	return p;
+}
+
 static int tls_error_h(const char *text, size_t len, void *arg)
 {
 	(void)arg;
-	(void)pthread_mutex_lock(&registry.lock);
+	text = tls_reason(text, &len);
 	while (len && (text[len - 1] == '\n' || !text[len - 1]))
 		len--;
-	(void)snprintf(registry.tls_error, sizeof(registry.tls_error), "%.*s", (int)len, text);
+	(void)pthread_mutex_lock(&registry.lock);
+	if (!registry.tls_error[0]) /* the first is the cause of the others */
+		(void)snprintf(registry.tls_error, sizeof(registry.tls_error), "TLS: %.*s", (int)len, text);
 	(void)pthread_mutex_unlock(&registry.lock);
 
 	return 1;
