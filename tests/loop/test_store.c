@@ -240,18 +240,39 @@ static void test_store_results_arrive_numbered_in_order(void **state)
 	close(fd);
 }
 
-static void test_store_outage_makes_history_and_loses_nothing(void **state)
+/* Reads on until each of n results from seq on has come, the last one live. Some may come twice, or as live although a newer one
+   waits: what Paho had when the connection broke is sent at the next one, too (delivery is at least once; seq tells the order). */
+static void expect_results(int fd, uint64_t seq, unsigned n)
+{
+	unsigned seen = 0;
+
+	for (int i = 0; i < 20 && seen != (1u << n) - 1; i++) {
+		struct observation o;
+		Sipedge__V1__CheckResult *r = next_result(fd, &o);
+
+		if (r->seq >= seq && r->seq < seq + n && (r->seq < seq + n - 1 || !r->historical))
+			seen |= 1u << (r->seq - seq);
+		sipedge__v1__check_result__free_unpacked(r, NULL);
+	}
+	assert_int_equal(seen, (1u << n) - 1);
+}
+
+static void test_store_outage_loses_nothing(void **state)
 {
 	struct broker_process *broker = *state;
+	int fd = open_observer(broker, "s/v1/node1/result/+/+");
 	Sipedge__V1__CheckResult *r;
 	struct observation o;
 	uint64_t seq;
-	int fd;
 
 	open_both(broker->url);
 	wait_for(&t.connected, 1);
 	put("alive", true);
 	wait_for(&t.acked, 1);
+	r = next_result(fd, &o);
+	seq = r->seq;
+	sipedge__v1__check_result__free_unpacked(r, NULL);
+	close(fd);
 	broker_kill(broker);
 	put("alive", true);
 	put("alive", false);
@@ -262,22 +283,13 @@ static void test_store_outage_makes_history_and_loses_nothing(void **state)
 	broker_start(broker);
 	fd = open_observer(broker, "s/v1/node1/result/+/+");
 	hold(false);
-	r = next_result(fd, &o);
-	seq = r->seq;
-	assert_true(r->historical);
-	sipedge__v1__check_result__free_unpacked(r, NULL);
-	r = next_result(fd, &o);
-	assert_true(r->historical && r->seq == seq + 1);
-	sipedge__v1__check_result__free_unpacked(r, NULL);
-	r = next_result(fd, &o);
-	assert_true(!r->historical && r->seq == seq + 2);
-	sipedge__v1__check_result__free_unpacked(r, NULL);
+	expect_results(fd, seq + 1, 3);
 	close(fd);
 
 	wait_for(&t.acked, 4);
 	fd = open_observer(broker, "s/v1/node1/result/+/+"); /* what is retained: the present */
 	r = next_result(fd, &o);
-	assert_true(o.retained && r->seq == seq + 2);
+	assert_true(o.retained && r->seq == seq + 3);
 	sipedge__v1__check_result__free_unpacked(r, NULL);
 	close(fd);
 	close_both(1000);
@@ -451,7 +463,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(test_store_results_arrive_numbered_in_order),
-	        cmocka_unit_test(test_store_outage_makes_history_and_loses_nothing),
+	        cmocka_unit_test(test_store_outage_loses_nothing),
 	        cmocka_unit_test(test_store_clears_a_variable_that_is_gone),
 	        cmocka_unit_test(test_store_clears_any_number_at_once),
 	        cmocka_unit_test(test_store_reports_what_became_of_a_document),
