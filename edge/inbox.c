@@ -92,7 +92,7 @@ int inbox_push(struct inbox *inbox, void *item)
 
 static int grow(struct inbox *inbox)
 {
-	size_t capacity = 2 * inbox->capacity;
+	size_t capacity = 2 * inbox->capacity + 1;
 	void **ring = mem_reallocarray(inbox->ring, capacity, sizeof(*ring), NULL);
 
 	if (!ring)
