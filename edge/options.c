@@ -223,7 +223,8 @@ static int set_secret_file(struct options *o, const struct option_def *def, cons
 		return EINVAL;
 	}
 	err = set_value(o, def, where, secret);
-	explicit_bzero(secret, strlen(secret));
+	if (secret)
+		explicit_bzero(secret, strlen(secret));
 	mem_deref(secret);
 
 	return err;
