@@ -78,7 +78,7 @@ static void decode_method_fields(
 	if (is_known && !pb->target[0] && !account->login &&
 	        (command->method == METHOD_MESSAGE || command->method == METHOD_INVITE))
 		walk_complain(w, "target", "required",
-		        "%s needs somebody to go to: set a target, or a login of the account", pb->command);
+		        "no one to send this %s to: set a target, or a login of the account", pb->command);
 	if (pb->target[0] && !config_target_is_valid(pb->target))
 		walk_complain(w, "target", "invalid",
 		        "'%.64s' is no target: write user, user@host or sip:user@host, special characters in a SIP URI "

@@ -168,16 +168,18 @@ static void packet(struct media *m, const struct sa *src, struct mbuf *mb, uint6
 /* The kernel's time of arrival is wall clock: its age, taken now, puts it on the monotonic one. */
 static uint64_t arrival(struct msghdr *msg)
 {
-	uint64_t now_us = clock_mono_us();
+	uint64_t now_us;
+	int64_t now_unix_us;
 	int64_t age_us = 0;
 
+	clock_both_us(&now_us, &now_unix_us);
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
 		struct timespec ts;
 
 		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_TIMESTAMPNS)
 			continue;
 		memcpy(&ts, CMSG_DATA(c), sizeof(ts));
-		age_us = clock_unix_us() - ((int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000);
+		age_us = now_unix_us - ((int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000);
 	}
 	if (age_us < 0 || age_us > 1000000) /* the wall clock was set meanwhile */
 		age_us = 0;

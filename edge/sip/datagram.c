@@ -107,9 +107,10 @@ static bool is_alive(const struct flow *flow)
 
 static void deliver_batch(struct flow *flow, struct rx_batch *batch, int n)
 {
-	int64_t now_unix_us = clock_unix_us();
-	uint64_t now_us = clock_mono_us(), empty_us = flow->empty_us;
+	uint64_t now_us, empty_us = flow->empty_us;
+	int64_t now_unix_us;
 
+	clock_both_us(&now_us, &now_unix_us);
 	for (int i = 0; i < n && is_alive(flow); i++) {
 		struct msghdr *hdr = &batch->msg[i].msg_hdr;
 		size_t len = batch->msg[i].msg_len;

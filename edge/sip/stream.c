@@ -244,9 +244,9 @@ static ssize_t read_stamped(struct stream *s, uint8_t *buf, size_t size, uint64_
 	        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
 	uint64_t before_us = clock_mono_us(), empty_us = s->flow.empty_us;
 	ssize_t n = recvmsg(s->flow.fd, &hdr, MSG_DONTWAIT);
-	int64_t now_unix_us = clock_unix_us();
+	int64_t now_unix_us;
 
-	*rx_usp = clock_mono_us();
+	clock_both_us(rx_usp, &now_unix_us);
 	if (n > 0)
 		*rx_usp = rx_time(rx_stamp(&hdr), empty_us, *rx_usp, now_unix_us);
 	if (n < (ssize_t)size)
