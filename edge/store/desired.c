@@ -246,7 +246,6 @@ void desired_reread(struct desired *desired)
 	desired->handlers.plan(plan, desired->handlers.arg);
 }
 
-
 void desired_offer(struct desired *desired, const uint8_t *buf, size_t len)
 {
 	uint8_t sha256[DIGEST_SIZE];
@@ -293,8 +292,8 @@ void desired_applied(
 		forget(pending);
 	} else {
 		/* the same document with secrets read anew took effect when it came */
-		pending->changed_at_unix_us = is_effective(desired, pending->sha256) ? desired->effective.changed_at_unix_us
-		                                                                     : now_unix_us;
+		pending->changed_at_unix_us =
+		        is_effective(desired, pending->sha256) ? desired->effective.changed_at_unix_us : now_unix_us;
 		forget(&desired->effective);
 		desired->effective = *pending;
 		answer(desired, CONFIG_APPLIED, revision, pending->sha256, NULL);

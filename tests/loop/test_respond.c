@@ -143,7 +143,7 @@ static void test_respond_options(void **state)
 	char via[128];
 	(void)state;
 
-	start(ARGS());
+	start(ARGS(NULL));
 	(void)snprintf(via, sizeof(via),
 	        "Via: SIP/2.0/UDP 127.0.0.1:%u;received=127.0.0.1;rport=%u;branch=z9hG4bK1OPTIONS\r\n", sa_port(&own),
 	        sa_port(&own));
@@ -170,7 +170,7 @@ static void test_respond_options(void **state)
 static void test_respond_other_methods(void **state)
 {
 	(void)state;
-	start(ARGS());
+	start(ARGS(NULL));
 	ask("MESSAGE", "", "200");
 	ask("SUBSCRIBE", "", "405");
 	assert_has("\r\nAllow: ");
@@ -191,7 +191,7 @@ static void test_respond_survives_noise(void **state)
 	        "SIP/2.0 200 OK\r\n\r\n", "REGISTER sip:a SIP/2.0\r\nContact: *\r\n\r\n"};
 	(void)state;
 
-	start(ARGS());
+	start(ARGS(NULL));
 	for (size_t i = 0; i < sizeof(noise) / sizeof(*noise); i++) {
 		(void)snprintf(text, sizeof(text), "%s", noise[i]);
 		(void)sendto(fd, text, strlen(text), 0, &process.udp.u.sa, process.udp.len);
@@ -227,7 +227,7 @@ static void test_respond_tcp(void **state)
 static void test_respond_register(void **state)
 {
 	(void)state;
-	start(ARGS());
+	start(ARGS(NULL));
 	ask("REGISTER", "Contact: <sip:a@127.0.0.1:1>;expires=60, <sip:b@127.0.0.1:2>\r\nExpires: 120\r\n", "200");
 	assert_has("\r\nContact: <sip:a@127.0.0.1:1>;expires=60\r\n");
 	assert_has("\r\nContact: <sip:b@127.0.0.1:2>;expires=120\r\n");
@@ -247,7 +247,7 @@ static void test_respond_register_is_bounded(void **state)
 	char contact[128];
 	(void)state;
 
-	start(ARGS());
+	start(ARGS(NULL));
 	for (int i = 0; i < 10; i++) {
 		(void)snprintf(contact, sizeof(contact), "Contact: <sip:a@127.0.0.1:%d>\r\n", i + 1);
 		ask("REGISTER", contact, "200");
@@ -459,7 +459,7 @@ static void test_respond_cancel(void **state)
 static void test_respond_offer_it_cannot_take(void **state)
 {
 	(void)state;
-	start(ARGS());
+	start(ARGS(NULL));
 	write_request("INVITE", "", 1, "INVITE", "", "v=0\r\ns=-\r\nm=video 4000 RTP/AVP 96\r\n");
 	send_text();
 	receive();

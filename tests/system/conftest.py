@@ -1,4 +1,5 @@
 """Real broker, real SIP peers, the agent as a process; messages decoded by Google's protobuf, received by paho-mqtt."""
+import fcntl
 import importlib
 import os
 import pathlib
@@ -19,11 +20,20 @@ from peers import BIN, ROOT, wait_for
 @pytest.fixture(scope="session")
 def pb():
     """The contract, compiled by protoc for Python."""
-    out = BIN / "test-proto"
+    out = BIN / "test-proto" / os.environ.get("PYTEST_XDIST_WORKER", "alone")
     out.mkdir(parents=True, exist_ok=True)
     subprocess.run(["protoc", f"--proto_path={ROOT / 'proto'}", f"--python_out={out}", ROOT / "proto/sipedge/v1/sipedge.proto"], check=True)
     sys.path.insert(0, str(out))
     return importlib.import_module("sipedge.v1.sipedge_pb2")
+
+
+@pytest.fixture(scope="module")
+def release_tree():
+    """For modules whose tests build the release: one at a time in that tree."""
+    (ROOT / "build").mkdir(exist_ok=True)
+    with open(ROOT / "build" / "release.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 class Bed:

@@ -47,7 +47,9 @@ class Process:
         self.log = pathlib.Path(folder) / f"{name}.log"
         with open(self.log, "wb") as out:
             self.popen = subprocess.Popen([str(c) for c in command], stdin=stdin, stdout=out, stderr=subprocess.STDOUT, cwd=cwd,
-                                          env=env, start_new_session=True)
+                                          env=env, start_new_session=True,
+                                          # a shell without job control starts what runs in the background with it ignored
+                                          preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
     @property
     def pid(self):

@@ -12,6 +12,8 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
+pytestmark = pytest.mark.usefixtures("release_tree")
+
 
 def processes_that_name(text):
     """The command lines of all processes in which `text` stands."""

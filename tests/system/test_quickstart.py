@@ -12,6 +12,8 @@ import pytest
 import peers
 from peers import ROOT, wait_for
 
+pytestmark = pytest.mark.usefixtures("release_tree")
+
 
 def descendants():
     """Every process below this test, by its environment: a mark that children inherit."""
