@@ -15,7 +15,7 @@
 #include "support/loop.h"
 #include "support/respond.h"
 
-#define ARGS(...) ((const char *const[]){"--listen", "udp:127.0.0.1:0", __VA_ARGS__ __VA_OPT__(, ) NULL})
+#define ARGS(...) ((const char *const[]){"--listen", "udp:127.0.0.1:0", __VA_ARGS__, NULL})
 
 static struct respond_process process;
 static struct sa own;
