@@ -203,7 +203,7 @@ struct check_end check_end_of(struct check *check, int err, const struct ctrans_
 
 	end.code = rsp->msg->scode;
 	end.rx_us = rsp->rx_us;
-	if (err == EACCES || err == ENOTSUP)
+	if (err == EACCES || err == ENOTSUP || err == EBADMSG) /* with a response: a challenge that ended it */
 		end.error = VERDICT_ERROR_AUTH;
 	if (err == EACCES)
 		end.text = check->account->password ? "the server refused the login or its password"

@@ -146,11 +146,11 @@ def asking(*challenges, status="401 Unauthorized", then="none"):
 MD5 = 'Digest realm="r", nonce="abc", algorithm=MD5, qop="auth"'
 # name: answer, error_class, most requests of one check
 CHALLENGES = {
-    "no-header": (asking(), "protocol", 1),
-    "no-nonce": (asking('Digest realm="r"'), "protocol", 1),
-    "no-realm": (asking('Digest nonce="abc"'), "protocol", 1),
-    "empty": (asking(""), "protocol", 1),
-    "open-quote": (asking('Digest realm="r, nonce="abc'), "protocol", 2),
+    "no-header": (asking(), "auth", 1),
+    "no-nonce": (asking('Digest realm="r"'), "auth", 1),
+    "no-realm": (asking('Digest nonce="abc"'), "auth", 1),
+    "empty": (asking(""), "auth", 1),
+    "open-quote": (asking('Digest realm="r, nonce="abc'), "auth", 2),
     "basic": (asking('Basic realm="r"'), "auth", 1),
     "unknown-algorithm": (asking('Digest realm="r", nonce="abc", algorithm=ROT13'), "auth", 1),
     "auth-int-only": (asking('Digest realm="r", nonce="abc", qop="auth-int"'), "auth", 1),
@@ -159,7 +159,7 @@ CHALLENGES = {
     "stale-for-ever": (asking('Digest realm="r", nonce="{n}", stale=true'), "auth", 4),
     "other-nonce-for-ever": (asking('Digest realm="r", nonce="{n}"'), "auth", 2),
     "other-realm-for-ever": (asking('Digest realm="{n}", nonce="abc"'), "auth", 20),
-    "nonce-of-8k": (asking(f'Digest realm="r", nonce="{"n" * 8000}"'), "protocol", 1),
+    "nonce-of-8k": (asking(f'Digest realm="r", nonce="{"n" * 8000}"'), "auth", 1),
     "a-hundred-at-once": (asking(*['Digest realm="{n}", nonce="abc"'] * 100), "auth", 20),
     "md5-among-others": (asking('Digest realm="r", nonce="abc", algorithm=SHA-256, qop="auth"', 'Basic realm="r"', MD5, then="good"), "none", 2),
     "no-algorithm-no-qop": (asking('Digest realm="r", nonce="abc"', then="good"), "none", 2),
