@@ -96,7 +96,9 @@ def test_every_method_authenticates(node, kamailio, transport):
     assert seen[:2] == [407, 100] and seen[-1] == 200 and set(seen[2:-1]) <= {180, 183}
     assert row["trying_ms"] <= row["srd_ms"] <= row["answer_ms"] == pytest.approx(result.response_ms)
     assert row["rtp_rx"] > 5 and row["rtp_tx"] > 5 and (row["audio"], row["codec"]) == ("two_way", "PCMU")
-    assert 0 <= row["loss_pct"] < 50 and result.HasField("loss_pct") and row["jitter_ms"] >= 0 and row["first_rtp_ms"] is not None
+    assert 0 <= row["loss_pct"] < 50 and result.HasField("loss_pct") and row["jitter_ms"] >= 0
+    # null when the callee's audio overtakes its 200, as it may: the 200 goes through the proxy
+    assert row["first_rtp_ms"] is None or row["first_rtp_ms"] >= 0
     assert (row["ended_by"], row["bye_code"], row["cancel_sent"]) == ("local", 200, False)
     assert 0.25 < row["sdt_s"] < 1 and row["sdd_ms"] > 0
     assert (row["ser"], row["seer"], row["isa"], row["scr"]) == (True, True, False, True)
