@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
 #include "edge/clock.h"
@@ -488,6 +489,55 @@ static void test_tcp_accepted_connection_dies_with_the_transport(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+static int stamper = -1; /* stays open: while one socket asks for stamps, all get them */
+
+/* The kernel begins to stamp a moment after the first socket of the machine has asked for it (a work queue turns it on). Until
+   then a packet has the time of its reading, and the tests of receive times would measure that. */
+static bool kernel_stamps(const struct sa *self)
+{
+	_Alignas(struct cmsghdr) uint8_t control[64];
+	uint8_t byte;
+	struct iovec iov = {&byte, 1};
+	struct msghdr hdr = {
+	        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+	int64_t sent_us;
+	struct cmsghdr *c;
+	struct timespec ts;
+
+	assert_int_equal(sendto(stamper, "x", 1, 0, &self->u.sa, self->len), 1);
+	sent_us = clock_unix_us();
+	while (clock_unix_us() < sent_us + 5000)
+		; /* it waits */
+	assert_int_equal(recvmsg(stamper, &hdr, 0), 1);
+	c = CMSG_FIRSTHDR(&hdr);
+	assert_non_null(c);
+	memcpy(&ts, CMSG_DATA(c), sizeof(ts));
+
+	return ts.tv_sec * 1000000 + ts.tv_nsec / 1000 < sent_us + 1000;
+}
+
+static int group_setup(void **state)
+{
+	int on = 1, err = loop_setup(state);
+	struct sa self;
+	unsigned i;
+
+	stamper = peer_udp(&self);
+	assert_int_equal(setsockopt(stamper, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof(on)), 0);
+	for (i = 0; i < 1000 && !kernel_stamps(&self); i++)
+		;
+	assert_in_range(i, 0, 999);
+
+	return err;
+}
+
+static int group_teardown(void **state)
+{
+	(void)close(stamper);
+
+	return loop_teardown(state);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -511,5 +561,5 @@ int main(void)
 	        TEST(test_tcp_accepted_connection_dies_with_the_transport),
 	};
 
-	return cmocka_run_group_tests(tests, loop_setup, loop_teardown);
+	return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }
